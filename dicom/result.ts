@@ -1,0 +1,74 @@
+import type { DicomJson } from './dicom-json.ts';
+import type { Affine, Slice } from './slice.ts';
+
+/** The values of one score, as the SR carries them (published in `dicom/CODES.md`). */
+export interface ScoreValues {
+  /** Unitless; higher is more abnormal. */
+  rawScore: number;
+  /** Conformal p-value, in (0, 1]. */
+  pValue: number;
+  /** 100·(1 − pValue), in [0, 100). */
+  percentile: number;
+  /** The raw score at the chosen false-positive rate. */
+  threshold: number;
+  /** rawScore > threshold. */
+  flagged: boolean;
+}
+
+/** A scored slice with its anomaly map on the model's grid. */
+export interface ScoredSlice {
+  slice: Slice;
+  /** The source instance's attributes without pixel data. */
+  header: DicomJson;
+  score: ScoreValues;
+  /** mapRows × mapColumns, row-major; higher is more abnormal. */
+  map: Float32Array;
+  mapRows: number;
+  mapColumns: number;
+  /** Model grid → slice. */
+  gridToSlice: Affine;
+  /** Map value above which a region is drawn as a finding. */
+  mapThreshold: number;
+}
+
+/** Who computed the result: equipment and algorithm identification (PS3.3 C.7.5.2; PS3.16 TID 4019). */
+export interface Algorithm {
+  manufacturer: string;
+  modelName: string;
+  /** Of the writer. */
+  softwareVersion: string;
+  algorithmName: string;
+  /** The bundle ID. */
+  algorithmVersion: string;
+  /** Changes with every bundle. */
+  deviceUID: string;
+  deviceSerialNumber: string;
+}
+
+/** Everything that the result objects of one study are made of. The same input gives the same bytes. */
+export interface StudyResult {
+  /** In slice order; at least one. */
+  slices: ScoredSlice[];
+  study: ScoreValues;
+  /** False-positive rate of the threshold, as a fraction. */
+  falsePositiveRate: number;
+  algorithm: Algorithm;
+  /** The bundle, as a reader should see it: named untrained where it is. */
+  bundleTitle: string;
+  /** Time of the job, the only clock in a result: content, series and instance dates. */
+  performedAt: Date;
+  /** What is hashed into result UIDs beside the source UIDs, the bundle ID and the writer's version. */
+  outputSettings: string;
+  /** The earlier SR on the same study that this one replaces. */
+  predecessor?: { sopClassUID: string; sopInstanceUID: string; seriesInstanceUID: string };
+}
+
+/** A result object, ready to be stored. */
+export interface ResultObject {
+  sopClassUID: string;
+  sopInstanceUID: string;
+  seriesInstanceUID: string;
+  studyInstanceUID: string;
+  /** A whole Part 10 file. */
+  bytes: Uint8Array;
+}

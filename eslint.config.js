@@ -1,0 +1,48 @@
+import js from '@eslint/js';
+import { defineConfig } from 'eslint/config';
+import tseslint from 'typescript-eslint';
+
+/** Rooms below, from which a room may not import (plugin → training → inference; plugin → dicom). */
+const forbidden = {
+  dicom: ['inference', 'training', 'plugin', 'fixtures'],
+  inference: ['dicom', 'training', 'plugin', 'fixtures'],
+  training: ['dicom', 'plugin', 'fixtures'],
+};
+
+const directions = Object.entries(forbidden).map(([room, rooms]) => ({
+  files: [`${room}/**/*.ts`],
+  ignores: ['**/*.test.ts'],
+  rules: {
+    'no-restricted-imports': [
+      'error',
+      {
+        patterns: [
+          {
+            regex: `^\\.{1,2}/(.*/)?(${rooms.join('|')})/`,
+            message: `${room}/ does not know ${rooms.join(', ')}: imports run plugin → training → inference and plugin → dicom.`,
+          },
+        ],
+      },
+    ],
+  },
+}));
+
+export default defineConfig(
+  { ignores: ['data/', 'out/'] },
+  js.configs.recommended,
+  {
+    files: ['**/*.ts'],
+    extends: [tseslint.configs.strictTypeChecked],
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    rules: {
+      '@typescript-eslint/restrict-template-expressions': [
+        'error',
+        { allowNumber: true, allowBoolean: true },
+      ],
+      '@typescript-eslint/no-non-null-assertion': 'off',
+      '@typescript-eslint/no-unnecessary-condition': ['error', { allowConstantLoopConditions: true }],
+    },
+  },
+  { files: ['**/*.js'], languageOptions: { globals: { process: 'readonly' } } },
+  ...directions,
+);
