@@ -1,0 +1,89 @@
+import { type Attributes, dataSet, stringOf } from './data-set.ts';
+import { dateTime } from './date-time.ts';
+import type { DicomJson } from './dicom-json.ts';
+import { contributingEquipment, generalEquipment } from './equipment.ts';
+import type { ResultObject, StudyResult } from './result.ts';
+import { resultUid } from './result-uid.ts';
+import { patientAndStudy } from './source-attributes.ts';
+import { type BulkValues, writePart10 } from './write-part10.ts';
+
+/** What tells one kind of result object from another. */
+export interface ObjectKind {
+  /** Hashed into the UIDs of its series and instances. */
+  name: string;
+  sopClassUID: string;
+  modality: string;
+  /** Of its series; far above those of modalities, so the results stand last. */
+  seriesNumber: number;
+}
+
+/**
+ * What all result objects share: SOP Common, the patient and study of `header`, a series of their own, this
+ * node as equipment, and the job's time as every date.
+ */
+export function compositeAttributes(
+  result: StudyResult,
+  header: DicomJson,
+  kind: ObjectKind,
+  index: number,
+): DicomJson {
+  const { DA, TM, DT } = dateTime(result.performedAt, stringOf(header, 'TimezoneOffsetFromUTC'));
+  return {
+    ...patientAndStudy(header),
+    ...dataSet({
+      SOPClassUID: kind.sopClassUID,
+      SOPInstanceUID: resultUid(result, kind.name, index),
+      InstanceCreationDate: DA,
+      InstanceCreationTime: TM,
+      Modality: kind.modality,
+      SeriesInstanceUID: resultUid(result, `${kind.name} series`),
+      SeriesNumber: kind.seriesNumber,
+      SeriesDescription: seriesDescription(result.bundleTitle),
+      SeriesDate: DA,
+      SeriesTime: TM,
+      ContentDate: DA,
+      ContentTime: TM,
+      InstanceNumber: index + 1,
+      ...generalEquipment(result.algorithm),
+      ContributingEquipmentSequence: [contributingEquipment(result.algorithm, DT)],
+    }),
+  };
+}
+
+/** The bundle's title and the mark, in the 64 characters of an LO; a long title loses its middle. */
+function seriesDescription(bundleTitle: string): string {
+  const mark = ' - not for diagnostic use';
+  return withoutMiddle(bundleTitle, 64 - mark.length) + mark;
+}
+
+/** `text`, or its beginning and end with `..` between, in at most `length` characters. */
+export function withoutMiddle(text: string, length: number): string {
+  if (text.length <= length) return text;
+  const kept = Math.max(0, length - 2);
+  return text.slice(0, Math.ceil(kept / 2)) + '..' + text.slice(text.length - Math.floor(kept / 2));
+}
+
+/** The file of a data set, with the UIDs by which it is stored and found. */
+export function resultObject(dataset: DicomJson, bulkValues?: BulkValues): ResultObject {
+  return {
+    sopClassUID: stringOf(dataset, 'SOPClassUID')!,
+    sopInstanceUID: stringOf(dataset, 'SOPInstanceUID')!,
+    seriesInstanceUID: stringOf(dataset, 'SeriesInstanceUID')!,
+    studyInstanceUID: stringOf(dataset, 'StudyInstanceUID')!,
+    bytes: writePart10(dataset, bulkValues),
+  };
+}
+
+/** A reference to the source of a slice; the frame number only where the source has several (PS3.3 10.3). */
+export function sourceReference(header: DicomJson, frame: number): Attributes {
+  return {
+    ReferencedSOPClassUID: stringOf(header, 'SOPClassUID')!,
+    ReferencedSOPInstanceUID: stringOf(header, 'SOPInstanceUID')!,
+    ReferencedFrameNumber: isMultiFrame(header) ? frame : undefined,
+  };
+}
+
+/** Whether an object can hold several frames: it then says how many, if only one (PS3.3 C.7.6.6). */
+export function isMultiFrame(header: DicomJson): boolean {
+  return stringOf(header, 'NumberOfFrames') !== undefined;
+}

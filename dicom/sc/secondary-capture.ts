@@ -1,0 +1,104 @@
+import { checkResult } from '../check-result.ts';
+import { compositeAttributes, type ObjectKind, resultObject, sourceReference } from '../composite-object.ts';
+import { dataSet, stringOf } from '../data-set.ts';
+import { reportedSlices } from '../reported-slices.ts';
+import type { ResultObject, ScoredSlice, StudyResult } from '../result.ts';
+import { copied } from '../source-attributes.ts';
+import { heatmapOverlay } from './heatmap-overlay.ts';
+import { imagePlane } from './image-plane.ts';
+
+const SECONDARY_CAPTURE: ObjectKind = {
+  name: 'SC',
+  sopClassUID: '1.2.840.10008.5.1.4.1.1.7',
+  modality: 'OT',
+  seriesNumber: 9702,
+};
+
+/** Of the source, where it has them: what the picture shares with the slice that it shows. */
+const COPIED = [
+  'BodyPartExamined',
+  'Laterality',
+  'ImageLaterality',
+  'BurnedInAnnotation',
+  'RecognizableVisualFeatures',
+  'LossyImageCompression',
+  'LossyImageCompressionRatio',
+  'LossyImageCompressionMethod',
+];
+/** Only of an image without a plane in space; with one, the pixel spacing is the plane's. */
+const COPIED_WITHOUT_PLANE = [
+  'PatientOrientation',
+  'PixelSpacing',
+  'PixelSpacingCalibrationType',
+  'PixelSpacingCalibrationDescription',
+  'PixelAspectRatio',
+];
+const COPIED_WITH_PLANE = ['SliceThickness', 'PositionReferenceIndicator'];
+
+/**
+ * One Secondary Capture Image object (PS3.3 A.8.1) a slice: 8-bit RGB, single-frame, uncompressed, with the
+ * heatmap over the slice at the slice's own size (`heatmapOverlay`). `slices` says which: the flagged ones (the
+ * highest one if none is), or all. Made one at a time, since a study's pictures need not fit in memory.
+ *
+ * Throws where the result is incomplete or inconsistent; the message names what and where.
+ */
+export function* secondaryCaptures(
+  result: StudyResult,
+  slices: 'flagged' | 'all' = 'flagged',
+): Generator<ResultObject> {
+  checkResult(result);
+  const drawn =
+    slices === 'all' ? result.slices.map((scored, index) => ({ scored, index })) : reportedSlices(result);
+  for (const { scored, index } of drawn) yield secondaryCapture(result, scored, index);
+}
+
+function secondaryCapture(result: StudyResult, scored: ScoredSlice, index: number): ResultObject {
+  const { header, slice } = scored;
+  const { rows, columns, pixels } = heatmapOverlay(scored, result.bundleTitle);
+  const dataset = {
+    ...compositeAttributes(result, header, SECONDARY_CAPTURE, index),
+    ...dataSet({
+      ConversionType: 'WSD',
+      ImageType: ['DERIVED', 'SECONDARY'],
+      DerivationDescription:
+        `Anomaly map over the source slice, opacity growing with the map; outlines at ${scored.mapThreshold}. ` +
+        `${result.algorithm.algorithmName}, ${result.bundleTitle}. Not for diagnostic use.`,
+      SourceImageSequence: [
+        {
+          ...sourceReference(header, slice.frame),
+          SpatialLocationsPreserved: 'YES',
+          PurposeOfReferenceCodeSequence: [
+            {
+              CodeValue: '121322',
+              CodingSchemeDesignator: 'DCM',
+              CodeMeaning: 'Source image for image processing operation',
+            },
+          ],
+        },
+      ],
+      ReferencedSeriesSequence: [
+        {
+          SeriesInstanceUID: stringOf(header, 'SeriesInstanceUID')!,
+          ReferencedInstanceSequence: [
+            {
+              ReferencedSOPClassUID: stringOf(header, 'SOPClassUID')!,
+              ReferencedSOPInstanceUID: slice.sopInstanceUID,
+            },
+          ],
+        },
+      ],
+      ...(slice.geometry ? imagePlane(slice.geometry) : { PatientOrientation: [] }),
+      SamplesPerPixel: 3,
+      PhotometricInterpretation: 'RGB',
+      PlanarConfiguration: 0,
+      Rows: rows,
+      Columns: columns,
+      BitsAllocated: 8,
+      BitsStored: 8,
+      HighBit: 7,
+      PixelRepresentation: 0,
+    }),
+    ...copied(header, [...COPIED, ...(slice.geometry ? COPIED_WITH_PLANE : COPIED_WITHOUT_PLANE)]),
+  };
+  return resultObject(dataset, { '7FE00010': { vr: 'OB', bytes: pixels } });
+}

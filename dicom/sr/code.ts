@@ -1,0 +1,97 @@
+import { type Attributes, stringOf } from '../data-set.ts';
+import type { DicomJson } from '../dicom-json.ts';
+
+/** A coded concept (PS3.3 8.8). */
+export interface Code {
+  value: string;
+  scheme: string;
+  meaning: string;
+}
+
+/** An item of a code sequence. */
+export function codeItem({ value, scheme, meaning }: Code): Attributes {
+  return { CodeValue: value, CodingSchemeDesignator: scheme, CodeMeaning: meaning };
+}
+
+/** The code in an item of a code sequence; `undefined` where it is not a complete short one. */
+export function codeOf(item: DicomJson): Code | undefined {
+  const value = stringOf(item, 'CodeValue');
+  const scheme = stringOf(item, 'CodingSchemeDesignator');
+  const meaning = stringOf(item, 'CodeMeaning');
+  return value && scheme && meaning ? { value, scheme, meaning } : undefined;
+}
+
+const code = (scheme: string) => (value: string, meaning: string) =>
+  ({ value, scheme, meaning }) satisfies Code;
+const dcm = code('DCM');
+const sct = code('SCT');
+const ucum = code('UCUM');
+const qfae = code('99QFAE');
+
+/** Codes of PS3.16 in TID 1500 and what it includes; viewers match on the meanings. */
+export const DCM = {
+  algorithmManufacturer: dcm('122405', 'Algorithm Manufacturer'),
+  algorithmName: dcm('111001', 'Algorithm Name'),
+  algorithmVersion: dcm('111003', 'Algorithm Version'),
+  comment: dcm('121106', 'Comment'),
+  derivedImagingMeasurements: dcm('126011', 'Derived Imaging Measurements'),
+  device: dcm('121007', 'Device'),
+  deviceObserverManufacturer: dcm('121014', 'Device Observer Manufacturer'),
+  deviceObserverModelName: dcm('121015', 'Device Observer Model Name'),
+  deviceObserverName: dcm('121013', 'Device Observer Name'),
+  deviceObserverSerialNumber: dcm('121016', 'Device Observer Serial Number'),
+  deviceObserverUID: dcm('121012', 'Device Observer UID'),
+  finding: dcm('121071', 'Finding'),
+  imageLibrary: dcm('111028', 'Image Library'),
+  imageLibraryGroup: dcm('126200', 'Image Library Group'),
+  imageRegion: dcm('111030', 'Image Region'),
+  imagingMeasurementReport: dcm('126000', 'Imaging Measurement Report'),
+  imagingMeasurements: dcm('126010', 'Imaging Measurements'),
+  language: dcm('121049', 'Language of Content Item and Descendants'),
+  measurementGroup: dcm('125007', 'Measurement Group'),
+  observerType: dcm('121005', 'Observer Type'),
+  originalSource: dcm('111040', 'Original Source'),
+  procedureReported: dcm('121058', 'Procedure reported'),
+  sourceOfMeasurement: dcm('121112', 'Source of Measurement'),
+  trackingIdentifier: dcm('112039', 'Tracking Identifier'),
+  trackingUniqueIdentifier: dcm('112040', 'Tracking Unique Identifier'),
+} as const;
+
+export const QUALITATIVE_EVALUATIONS = code('UMLS')('C0034375', 'Qualitative Evaluations');
+export const ENGLISH = code('RFC5646')('en', 'English');
+
+export const SCT = {
+  area: sct('42798000', 'Area'),
+  imagingProcedure: sct('363679005', 'Imaging procedure'),
+  no: sct('373067005', 'No'),
+  yes: sct('373066001', 'Yes'),
+} as const;
+
+export const UCUM = {
+  noUnits: ucum('1', 'no units'),
+  percent: ucum('%', 'Percent'),
+  squareMillimetre: ucum('mm2', 'square millimeter'),
+} as const;
+
+/** No standard has codes for the scores of an anomaly detector: our own, published in dicom/CODES.md. */
+export const QFAE = {
+  anomalousRegion: qfae('ANOMALOUS_REGION', 'Anomalous region'),
+  falsePositiveRate: qfae('FPR', 'False-positive rate of the anomaly score threshold'),
+  flagged: qfae('FLAGGED', 'Anomaly score above threshold'),
+  mapMaximum: qfae('MAP_MAXIMUM', 'Maximum of the anomaly map in the region'),
+  mapThreshold: qfae('MAP_THRESHOLD', 'Threshold of the anomaly map'),
+  modelBundle: qfae('MODEL_BUNDLE', 'Model bundle'),
+  percentile: qfae('PERCENTILE', 'Percentile of the anomaly score'),
+  pValue: qfae('P_VALUE', 'Conformal p-value of the anomaly score'),
+  rawScore: qfae('RAW_SCORE', 'Anomaly score'),
+  restriction: qfae('RESTRICTION', 'Restriction of use'),
+  threshold: qfae('THRESHOLD', 'Threshold of the anomaly score'),
+} as const;
+
+/** Declares the private scheme (Coding Scheme Identification Sequence, PS3.3 C.12.1.1.2). */
+export const QFAE_CODING_SCHEME: Attributes = {
+  CodingSchemeDesignator: '99QFAE',
+  CodingSchemeUID: '2.25.285604409903182910446644945725784720149',
+  CodingSchemeName: 'QFAE anomaly detection',
+  CodingSchemeResponsibleOrganization: 'QFAE',
+};
