@@ -56,19 +56,22 @@ export function bilinearNearest(from: number, to: number): Window[] {
   });
 }
 
+/** ATen's `_compute_weights_aa`, rounded to float32 where it rounds: bytes then resize as torchvision's do. */
 function antialiased(kernel: Kernel, from: number, to: number): Window[] {
-  const scale = from / to;
+  const scale = Math.fround(from / to);
   const stretch = Math.max(scale, 1);
-  const support = kernel.support * stretch;
+  const support = Math.fround(kernel.support * stretch);
   return Array.from({ length: to }, (_, i) => {
-    const center = scale * (i + 0.5);
+    const center = Math.fround(scale * (i + 0.5));
     const start = Math.max(Math.trunc(center - support + 0.5), 0);
     const end = Math.min(Math.trunc(center + support + 0.5), from);
+    const offset = Math.fround(start - center);
+    const inverse = Math.fround(1 / stretch);
     const raw = Array.from({ length: end - start }, (_, j) =>
-      kernel.weight((start + j - center + 0.5) / stretch),
+      Math.fround(kernel.weight(Math.fround((Math.fround(j + offset) + 0.5) * inverse))),
     );
-    const total = raw.reduce((sum, weight) => sum + weight, 0);
-    return { start, weights: raw.map((weight) => weight / total) };
+    const total = raw.reduce((sum, weight) => Math.fround(sum + weight), 0);
+    return { start, weights: raw.map((weight) => Math.fround(weight / total)) };
   });
 }
 

@@ -1,0 +1,141 @@
+import { z } from 'zod';
+
+/** Scores of held-out normal studies, one of each patient, and what follows from them. */
+export const calibrationSchema = z.strictObject({
+  /** False-positive rate α of the thresholds. */
+  falsePositiveRate: z.number().gt(0).lt(1),
+  /** Study scores, ascending. */
+  scores: z.array(z.number()).min(1),
+  /** The largest map value of each study, ascending. */
+  mapMaxima: z.array(z.number()).min(1),
+  /** Equally spaced quantiles of all map values, pooled, ascending: what a pixel is compared with. */
+  pixelQuantiles: z.array(z.number()).min(2),
+});
+
+export type Calibration = z.infer<typeof calibrationSchema>;
+
+/** A score as a reader sees it. */
+export interface CalibratedScore {
+  readonly rawScore: number;
+  readonly pValue: number;
+  readonly percentile: number;
+  readonly threshold: number;
+  readonly flagged: boolean;
+}
+
+/**
+ * Split-conformal p-value: (1 + #{calibration ≥ score}) / (n + 1). Under exchangeability P(p ≤ α) ≤ α
+ * (Vovk et al., Algorithmic Learning in a Random World). `sorted` is ascending.
+ */
+export function pValue(sorted: ArrayLike<number>, score: number): number {
+  return (1 + sorted.length - lowerBound(sorted, score)) / (sorted.length + 1);
+}
+
+/** 100·(1 − p). */
+export function percentile(sorted: ArrayLike<number>, score: number): number {
+  return 100 * (1 - pValue(sorted, score));
+}
+
+/**
+ * The raw score above which p ≤ `falsePositiveRate`, exactly: score > threshold ⇔ pValue(score) ≤ α. Throws if
+ * α < 1/(n + 1), which no score could reach.
+ */
+export function threshold(sorted: ArrayLike<number>, falsePositiveRate: number): number {
+  const n = sorted.length;
+  // p ≤ α ⇔ #{calibration ≥ score} < k, k the largest integer with k/(n + 1) ≤ α in the arithmetic of pValue.
+  let k = Math.floor(falsePositiveRate * (n + 1));
+  if ((k + 1) / (n + 1) <= falsePositiveRate) k += 1;
+  if (k / (n + 1) > falsePositiveRate) k -= 1;
+  if (k < 1) {
+    throw new Error(
+      `a false-positive rate of ${falsePositiveRate} needs at least ${Math.ceil(1 / falsePositiveRate) - 1} normal studies for calibration, there are ${n}`,
+    );
+  }
+  if (k > n) throw new Error(`a false-positive rate of ${falsePositiveRate} would flag every study`);
+  return sorted[n - k];
+}
+
+/** All five values of a score. */
+export function calibrate(calibration: Calibration, rawScore: number): CalibratedScore {
+  const { scores, falsePositiveRate } = calibration;
+  const limit = threshold(scores, falsePositiveRate);
+  return {
+    rawScore,
+    pValue: pValue(scores, rawScore),
+    percentile: percentile(scores, rawScore),
+    threshold: limit,
+    flagged: rawScore > limit,
+  };
+}
+
+/** The map value that the largest value of a normal study's maps exceeds with probability α at most. */
+export function mapThreshold({ mapMaxima, falsePositiveRate }: Calibration): number {
+  return threshold(mapMaxima, falsePositiveRate);
+}
+
+/** Per-pixel conformal percentile of a map, against the pooled map values of normal studies. */
+export function mapPercentiles(
+  { pixelQuantiles }: Calibration,
+  map: Float32Array,
+): Float32Array<ArrayBuffer> {
+  return Float32Array.from(map, (value) => percentile(pixelQuantiles, value));
+}
+
+/** One normal study: its score, and its maps with one value a pixel. */
+export interface NormalStudy {
+  readonly rawScore: number;
+  readonly maps: readonly Float32Array[];
+}
+
+/**
+ * Calibration from held-out normal studies; that no patient has two of them is up to the caller. Throws if
+ * there are too few for the rate, or a score is not finite.
+ */
+export function fitCalibration(
+  studies: readonly NormalStudy[],
+  falsePositiveRate: number,
+  quantiles = 1001,
+): Calibration {
+  const scores = Float64Array.from(studies, ({ rawScore }) => rawScore).sort();
+  if (!scores.every(Number.isFinite)) throw new Error('a calibration score is not a finite number');
+  threshold(scores, falsePositiveRate);
+  const mapMaxima = Float64Array.from(studies, ({ maps }) => maximum(maps.map(maximum))).sort();
+  return {
+    falsePositiveRate,
+    scores: [...scores],
+    mapMaxima: [...mapMaxima],
+    pixelQuantiles: pooledQuantiles(
+      studies.flatMap(({ maps }) => maps),
+      quantiles,
+    ),
+  };
+}
+
+/** `count` quantiles at equal steps from the smallest to the largest value, upper ones between two values. */
+function pooledQuantiles(maps: readonly Float32Array[], count: number): number[] {
+  const pooled = new Float32Array(maps.reduce((sum, map) => sum + map.length, 0));
+  let offset = 0;
+  for (const map of maps) {
+    pooled.set(map, offset);
+    offset += map.length;
+  }
+  pooled.sort();
+  return Array.from({ length: count }, (_, i) => pooled[Math.ceil((i / (count - 1)) * (pooled.length - 1))]);
+}
+
+function maximum(values: ArrayLike<number>): number {
+  let largest = -Infinity;
+  for (let i = 0; i < values.length; i++) largest = Math.max(largest, values[i]);
+  return largest;
+}
+
+/** The number of values below `value` in an ascending array. */
+function lowerBound(sorted: ArrayLike<number>, value: number): number {
+  let [low, high] = [0, sorted.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (sorted[middle] < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,68 @@
+import { golden, maxError, openGolden } from '../fixtures/golden.ts';
+import { gridToSlice, modelInput, normalise, resize } from './preprocess.ts';
+import { readBytes } from './safetensors.ts';
+
+const SIZE = 112;
+const NORMALISATION = { mean: 0.449, std: 0.226 };
+
+/** The planes of an image tensor (…, rows, columns). */
+async function planes(file: string, name: string) {
+  const opened = await openGolden(file);
+  const [rows, columns] = opened.tensors.get(name)!.shape.slice(-2);
+  const bytes = await readBytes(opened, name);
+  const count = bytes.length / rows / columns;
+  return Array.from({ length: count }, (_, i) => ({
+    rows,
+    columns,
+    pixels: bytes.subarray(i * rows * columns, (i + 1) * rows * columns),
+  }));
+}
+
+test.each([
+  ['forward', 'raw_u8', 'u8'],
+  ['augment', 'in', 'resize'],
+])('resize agrees with torchvision to the byte (%s)', async (file, input, output) => {
+  const expected = await planes(file, output);
+  const actual = (await planes(file, input)).map((plane) => resize(plane, SIZE));
+  expect(actual.length).toBe(expected.length);
+  actual.forEach((pixels, i) => {
+    expect(maxError(pixels, expected[i].pixels)).toBe(0);
+  });
+});
+
+test('normalised input agrees with the released code', async () => {
+  const resized = await planes('forward', 'u8');
+  const expected = await golden('forward', 'x');
+  const n = SIZE * SIZE;
+  resized.forEach(({ pixels }, i) => {
+    const three = new Float32Array(3 * n);
+    normalise(pixels, NORMALISATION, three);
+    for (const channel of [0, 1, 2]) {
+      const actual = three.subarray(channel * n, (channel + 1) * n);
+      expect(maxError(actual, expected.subarray(i * n, (i + 1) * n))).toBeLessThan(1e-6);
+    }
+  });
+});
+
+test('the input of several slices is theirs side by side', () => {
+  const slices = [
+    { rows: 2, columns: 2, pixels: Uint8Array.of(0, 0, 0, 0) },
+    { rows: 2, columns: 3, pixels: new Uint8Array(6).fill(255) },
+  ];
+  const input = modelInput(slices, 2, { mean: 0.5, std: 0.25 });
+  expect([...input]).toEqual([...new Array<number>(12).fill(-2), ...new Array<number>(12).fill(2)]);
+});
+
+test('the affine takes the corners of the grid to the corners of the slice', () => {
+  const [a, b, c, d, e, f] = gridToSlice({ rows: 150, columns: 130 }, SIZE);
+  const apply = (x: number, y: number) => [a * x + b * y + c, d * x + e * y + f];
+  expect(apply(0, 0)).toEqual([0, 0]);
+  expect(apply(SIZE, SIZE)[0]).toBeCloseTo(130, 12);
+  expect(apply(SIZE, SIZE)[1]).toBeCloseTo(150, 12);
+});
+
+test('a slice whose pixels are missing is refused', () => {
+  expect(() => resize({ rows: 2, columns: 2, pixels: new Uint8Array(3) }, SIZE)).toThrow(
+    'a slice of 2 × 2 cannot have 3 pixels',
+  );
+});

@@ -1,0 +1,93 @@
+import { bilinearAntialiased } from './resample.ts';
+
+/**
+ * A 2×3 affine `[a, b, c, d, e, f]`: x' = a·x + b·y + c, y' = d·x + e·y + f, with x along columns and y along
+ * rows. Coordinates are continuous: pixel i covers [i, i + 1).
+ */
+export type Affine = readonly [number, number, number, number, number, number];
+
+/** An 8-bit grey image, rows × columns, row-major. */
+export interface InputSlice {
+  readonly pixels: Uint8Array;
+  readonly rows: number;
+  readonly columns: number;
+}
+
+export interface Normalisation {
+  /** Of intensities in [0, 1]. */
+  readonly mean: number;
+  /** Standard deviation, of intensities in [0, 1]. */
+  readonly std: number;
+}
+
+const CHANNELS = 3;
+
+/**
+ * Resizes to size × size, bilinear and antialiased, rounded to bytes: torchvision's `resize` of a byte tensor
+ * (in float32, columns before rows, halves to even). Throws if the pixels do not fill the slice.
+ */
+export function resize({ pixels, rows, columns }: InputSlice, size: number): Uint8Array<ArrayBuffer> {
+  if (rows < 1 || columns < 1 || pixels.length !== rows * columns) {
+    throw new Error(`a slice of ${rows} × ${columns} cannot have ${pixels.length} pixels`);
+  }
+  const across = bilinearAntialiased(columns, size);
+  const down = bilinearAntialiased(rows, size);
+
+  const narrowed = new Float32Array(rows * size);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < size; column++) {
+      const { start, weights } = across[column];
+      const first = row * columns + start;
+      let sum = 0;
+      for (let i = 0; i < weights.length; i++) sum += weights[i] * pixels[first + i];
+      narrowed[row * size + column] = sum;
+    }
+  }
+  const resized = new Uint8Array(size * size);
+  for (let row = 0; row < size; row++) {
+    const { start, weights } = down[row];
+    for (let column = 0; column < size; column++) {
+      let sum = 0;
+      for (let i = 0; i < weights.length; i++) sum += weights[i] * narrowed[(start + i) * size + column];
+      resized[row * size + column] = roundHalfToEven(Math.fround(sum));
+    }
+  }
+  return resized;
+}
+
+/** Bytes of one grey image → (3, n), normalised, grey repeated, written to `target`. */
+export function normalise(pixels: Uint8Array, { mean, std }: Normalisation, target: Float32Array): void {
+  if (target.length !== CHANNELS * pixels.length) {
+    throw new Error(`${pixels.length} pixels in 3 channels do not fill ${target.length} values`);
+  }
+  const table = Float32Array.from({ length: 256 }, (_, byte) => (Math.fround(byte / 255) - mean) / std);
+  for (let i = 0; i < pixels.length; i++) target[i] = table[pixels[i]];
+  target.copyWithin(pixels.length, 0, pixels.length);
+  target.copyWithin(2 * pixels.length, 0, pixels.length);
+}
+
+/** Model input (n, 3, size, size) of slices. */
+export function modelInput(
+  slices: readonly InputSlice[],
+  size: number,
+  normalisation: Normalisation,
+): Float32Array<ArrayBuffer> {
+  const length = CHANNELS * size * size;
+  const input = new Float32Array(slices.length * length);
+  slices.forEach((slice, i) => {
+    normalise(resize(slice, size), normalisation, input.subarray(i * length, (i + 1) * length));
+  });
+  return input;
+}
+
+/** The affine from the model's size × size grid to the slice. */
+export function gridToSlice({ rows, columns }: Pick<InputSlice, 'rows' | 'columns'>, size: number): Affine {
+  return [columns / size, 0, 0, 0, rows / size, 0];
+}
+
+function roundHalfToEven(value: number): number {
+  const floor = Math.floor(value);
+  const fraction = value - floor;
+  if (fraction !== 0.5) return Math.round(value);
+  return floor % 2 === 0 ? floor : floor + 1;
+}
