@@ -1,0 +1,52 @@
+import { move, transferableSymbol, valueSymbol } from 'piscina';
+import { decodeFrame, encodedFrame } from './decoding/frame.ts';
+import { readGreySlice, type SliceOptions } from './decoding/grey-slice.ts';
+import { readPicture } from './decoding/picture.ts';
+import { FileSource } from './reading/byte-source.ts';
+import { DicomError } from './reading/dicom-error.ts';
+import { readInstance, type Instance } from './reading/part10.ts';
+import type { WorkerAnswer } from './worker-pool.ts';
+
+/** What `DicomPool` asks of its threads. Frames are counted from 1. */
+export type DicomTask =
+  | { kind: 'header'; path: string }
+  | { kind: 'slice' | 'picture'; path: string; frame: number; options: SliceOptions }
+  | { kind: 'frame'; path: string; frame: number }
+  | { kind: 'encoded-frame'; path: string; frame: number };
+
+/** Runs one task in a worker thread. Errors other than `DicomError` are the pool's to report. */
+export default async function run(task: DicomTask): Promise<unknown> {
+  try {
+    using file = new FileSource(task.path);
+    return transferred({ result: await perform(task, readInstance(file)) });
+  } catch (error) {
+    if (!(error instanceof DicomError)) throw error;
+    const { reason, detail, tag, offset } = error;
+    const place = { ...(tag !== undefined && { tag }), ...(offset !== undefined && { offset }) };
+    return { error: { reason, detail, place } } satisfies WorkerAnswer<unknown>;
+  }
+}
+
+function perform(task: DicomTask, instance: Instance): unknown {
+  switch (task.kind) {
+    case 'header':
+      return instance.header;
+    case 'slice':
+      return readGreySlice(instance, task.frame, task.options);
+    case 'picture':
+      return readPicture(instance, task.frame, task.options);
+    case 'frame':
+      return decodeFrame(instance, task.frame);
+    case 'encoded-frame':
+      return encodedFrame(instance, task.frame);
+  }
+}
+
+/** Pixels that fill their buffer change threads without being copied. */
+function transferred(answer: { result: unknown }): unknown {
+  const { bytes, pixels } = answer.result as { bytes?: Uint8Array; pixels?: Uint8Array };
+  const buffers = [bytes, pixels].flatMap((array) =>
+    array && array.byteLength === array.buffer.byteLength ? [array.buffer] : [],
+  );
+  return move({ [transferableSymbol]: buffers, [valueSymbol]: answer });
+}

@@ -1,0 +1,57 @@
+import type { DecodedFrame, EncodedFrame } from './decoding/frame.ts';
+import type { Picture } from './decoding/picture.ts';
+import type { SliceOptions } from './decoding/grey-slice.ts';
+import type { DicomTask } from './dicom-worker.ts';
+import type { InstanceHeader } from './reading/part10.ts';
+import type { Slice } from './slice.ts';
+import { WorkerPool, type WorkerPoolOptions } from './worker-pool.ts';
+
+export type { DecodedFrame, EncodedFrame, InstanceHeader, Picture, SliceOptions };
+
+/**
+ * Reads DICOM files in worker threads: nothing that parses foreign bytes runs on the calling thread. Every
+ * method rejects with a `DicomError`.
+ *
+ * @example
+ * const pool = new DicomPool();
+ * const { numberOfFrames } = await pool.readHeader('image.dcm');
+ * const slice = await pool.readSlice('image.dcm', 1);
+ * await pool.close();
+ */
+export class DicomPool {
+  readonly #workers: WorkerPool<DicomTask, unknown>;
+
+  constructor(options: WorkerPoolOptions = {}) {
+    this.#workers = new WorkerPool(new URL('dicom-worker.ts', import.meta.url), options);
+  }
+
+  /** Everything but bulk data, which is not read from the disk either. */
+  readHeader(path: string): Promise<InstanceHeader> {
+    return this.#workers.run({ kind: 'header', path }) as Promise<InstanceHeader>;
+  }
+
+  /** One frame, counted from 1, as 8-bit grey; see `readGreySlice`. */
+  readSlice(path: string, frame: number, options: SliceOptions = {}): Promise<Slice> {
+    return this.#workers.run({ kind: 'slice', path, frame, options }) as Promise<Slice>;
+  }
+
+  /** One frame, counted from 1, as it is to be shown: grey as in `readSlice`, or RGB. */
+  readPicture(path: string, frame: number, options: SliceOptions = {}): Promise<Picture> {
+    return this.#workers.run({ kind: 'picture', path, frame, options }) as Promise<Picture>;
+  }
+
+  /** One frame, counted from 1, as native little-endian samples. */
+  readFrame(path: string, frame: number): Promise<DecodedFrame> {
+    return this.#workers.run({ kind: 'frame', path, frame }) as Promise<DecodedFrame>;
+  }
+
+  /** One frame, counted from 1, as it is stored. */
+  readEncodedFrame(path: string, frame: number): Promise<EncodedFrame> {
+    return this.#workers.run({ kind: 'encoded-frame', path, frame }) as Promise<EncodedFrame>;
+  }
+
+  /** Ends the threads; running and waiting tasks are rejected. */
+  close(): Promise<void> {
+    return this.#workers.close();
+  }
+}

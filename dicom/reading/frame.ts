@@ -1,0 +1,169 @@
+import type { DicomJson } from '../dicom-json.ts';
+import { attributeOf } from './attribute.ts';
+import type { ByteSource } from './byte-source.ts';
+import { swapped, type ByteRange, type PixelDataElement } from './data-set.ts';
+import { DicomError } from './dicom-error.ts';
+import { frameBytes, type ImagePixel } from './image-pixel.ts';
+import type { Instance } from './part10.ts';
+
+/** A frame that would decode to more than this is refused. */
+const maxFrameBytes = 512 * 1024 * 1024;
+
+/**
+ * The bytes of one frame as they are stored; native big endian ones in little endian.
+ *
+ * @param frame counted from 1
+ * @throws DicomError `no-frame`, `truncated` where Pixel Data is shorter than its frames, `malformed` where the
+ *   offset tables do not fit the fragments
+ */
+export function readStoredFrame(instance: Instance, image: ImagePixel, frame: number): Uint8Array {
+  const { header, pixelData, source } = instance;
+  if (!pixelData) throw new DicomError('no-frame', 'the instance has no pixel data', { tag: '7FE00010' });
+  const frames = header.numberOfFrames;
+  if (!Number.isInteger(frame) || frame < 1 || frame > frames)
+    throw new DicomError('no-frame', `frame ${frame} of ${frames}`, { tag: '00280008' });
+  if (frameBytes(image, false) > maxFrameBytes)
+    throw new DicomError('too-large', `a frame of more than ${maxFrameBytes} bytes`, { tag: '00280010' });
+  const compressed = instance.syntax.mediaType !== 'application/octet-stream';
+  if (!pixelData.encapsulated && !compressed) {
+    const range = nativeFrame(pixelData, image, frame, frames);
+    return instance.syntax.bigEndian
+      ? littleEndian(source, pixelData, image, range)
+      : source.read(range.offset, range.length).slice();
+  }
+  if (!pixelData.encapsulated)
+    throw new DicomError(
+      'malformed',
+      'Pixel Data of a compressed transfer syntax is not encapsulated',
+      pixelData,
+    );
+  return joined(source, encapsulatedFrame(source, pixelData, header.dataset, frame, frames));
+}
+
+function nativeFrame(
+  pixelData: PixelDataElement,
+  image: ImagePixel,
+  frame: number,
+  frames: number,
+): ByteRange {
+  const length = frameBytes(image, true);
+  if (!Number.isInteger(length))
+    throw new DicomError('unsupported', `frames of ${length} bytes do not start at a byte`, pixelData);
+  if (pixelData.length < length * frames)
+    throw new DicomError(
+      'truncated',
+      `Pixel Data holds ${pixelData.length} bytes, ${frames} frames need ${length * frames}`,
+      pixelData,
+    );
+  return { offset: pixelData.offset + (frame - 1) * length, length };
+}
+
+/**
+ * OW is swapped by words of 16 bits, or of 32 where samples have 32 (PS3.5 7.3 and 8.1.1): a frame of odd length
+ * then starts within a word. OB is not swapped.
+ */
+function littleEndian(
+  source: ByteSource,
+  pixelData: PixelDataElement,
+  image: ImagePixel,
+  { offset, length }: ByteRange,
+): Uint8Array {
+  const word = pixelData.vr === 'OB' ? 1 : image.bitsAllocated <= 16 ? 2 : image.bitsAllocated === 32 ? 4 : 8;
+  const before = (offset - pixelData.offset) % word;
+  const words = Math.ceil((before + length) / word) * word;
+  if (offset - before + words > source.size)
+    throw new DicomError('truncated', 'Pixel Data ends in a word', pixelData);
+  return swapped(source.read(offset - before, words), word).subarray(before, before + length);
+}
+
+/** The fragments of a frame (PS3.5 A.4; extended offset table: PS3.3 C.7.6.3.1.8). */
+function encapsulatedFrame(
+  source: ByteSource,
+  pixelData: PixelDataElement,
+  dataset: DicomJson,
+  frame: number,
+  frames: number,
+): ByteRange[] {
+  const { fragments, basicOffsetTable } = pixelData.encapsulated!;
+  if (frames === 1 && fragments.length > 0) return fragments;
+  const extended = extendedOffsetTable(dataset);
+  if (extended) return [extendedFrame(extended, pixelData, frame, frames)];
+  if (fragments.length === frames) return [fragments[frame - 1]];
+  const starts =
+    basicOffsetTable.length > 0
+      ? basicOffsetTable.map((offset) => fragmentAt(pixelData, offset))
+      : fragments.flatMap((fragment, index) => (startsCodestream(source, fragment) ? [index] : []));
+  if (
+    starts.length !== frames ||
+    starts[0] !== 0 ||
+    starts.some((start, i) => i > 0 && start <= starts[i - 1])
+  )
+    throw new DicomError(
+      'malformed',
+      `${fragments.length} fragments cannot be told apart into ${frames} frames`,
+      pixelData,
+    );
+  return fragments.slice(starts[frame - 1], starts[frame]);
+}
+
+interface ExtendedOffsetTable {
+  offsets: number[];
+  lengths: number[];
+}
+
+function extendedOffsetTable(dataset: DicomJson): ExtendedOffsetTable | undefined {
+  const [offsets, lengths] = ['7FE00001', '7FE00002'].map((tag) => {
+    const bytes = Buffer.from(attributeOf(dataset, tag)?.InlineBinary ?? '', 'base64');
+    return Array.from({ length: Math.floor(bytes.length / 8) }, (_, i) =>
+      Number(bytes.readBigUInt64LE(8 * i)),
+    );
+  }) as [number[], number[]];
+  return offsets.length === 0 ? undefined : { offsets, lengths };
+}
+
+function extendedFrame(
+  { offsets, lengths }: ExtendedOffsetTable,
+  pixelData: PixelDataElement,
+  frame: number,
+  frames: number,
+): ByteRange {
+  const fragment = offsets.length === frames ? fragmentAt(pixelData, offsets[frame - 1]) : -1;
+  const range = pixelData.encapsulated!.fragments.at(fragment);
+  const length = lengths[frame - 1];
+  if (fragment < 0 || !range || lengths.length !== frames || length > range.length)
+    throw new DicomError('malformed', 'extended offset table does not fit the fragments', {
+      tag: '7FE00001',
+    });
+  return { offset: range.offset, length };
+}
+
+/** Index of the fragment whose item starts `offset` bytes after the first item; -1 where none does. */
+function fragmentAt(pixelData: PixelDataElement, offset: number): number {
+  const { fragments } = pixelData.encapsulated!;
+  const wanted = (fragments.at(0)?.offset ?? 0) + offset;
+  let low = 0;
+  let high = fragments.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (fragments[middle].offset < wanted) low = middle + 1;
+    else high = middle;
+  }
+  return fragments.at(low)?.offset === wanted ? low : -1;
+}
+
+/** A JPEG or JPEG-LS (SOI and a marker), or a JPEG 2000 codestream (SOC, SIZ) starts here. */
+function startsCodestream(source: ByteSource, { offset, length }: ByteRange): boolean {
+  if (length < 4) return false;
+  const [a, b, c, d] = source.read(offset, 4);
+  return a === 0xff && ((b === 0xd8 && c === 0xff) || (b === 0x4f && c === 0xff && d === 0x51));
+}
+
+function joined(source: ByteSource, ranges: readonly ByteRange[]): Uint8Array {
+  const bytes = new Uint8Array(ranges.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const { offset, length } of ranges) {
+    bytes.set(source.read(offset, length), at);
+    at += length;
+  }
+  return bytes;
+}

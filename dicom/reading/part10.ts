@@ -1,0 +1,92 @@
+import { inflateRawSync } from 'node:zlib';
+import type { DicomJson } from '../dicom-json.ts';
+import { isUID } from '../uid.ts';
+import { numberOf, stringOf } from './attribute.ts';
+import { MemorySource, type ByteSource } from './byte-source.ts';
+import { ascii } from './character-set.ts';
+import { readDataSet, type BulkData, type PixelDataElement } from './data-set.ts';
+import { DicomError } from './dicom-error.ts';
+import { transferSyntax, type TransferSyntax } from './transfer-syntax.ts';
+
+/** What an instance says about itself: everything but bulk data. */
+export interface InstanceHeader {
+  transferSyntaxUID: string;
+  sopClassUID: string;
+  sopInstanceUID: string;
+  seriesInstanceUID: string;
+  studyInstanceUID: string;
+  /** At least 1 where there is pixel data, 0 where there is none. */
+  numberOfFrames: number;
+  hasPixelData: boolean;
+  /** Without file meta information and Pixel Data; bulk data have a VR and no value. */
+  dataset: DicomJson;
+  fileMeta: DicomJson;
+  /** Where the values are that `dataset` leaves out. */
+  bulkData: BulkData[];
+}
+
+/** An instance that is open for reading frames. */
+export interface Instance {
+  header: InstanceHeader;
+  syntax: TransferSyntax;
+  /** Holds the data set: the file, or its inflated data set. */
+  source: ByteSource;
+  pixelData?: PixelDataElement;
+}
+
+const fileMetaOffset = 132;
+/** A deflated data set has to be inflated in memory: beyond this it is refused. */
+const maxInflatedBytes = 1024 * 1024 * 1024;
+
+/**
+ * Reads a Part 10 file (PS3.10 section 7) without its bulk data. Files without preamble are refused: nothing
+ * says how they are encoded.
+ *
+ * @throws DicomError
+ */
+export function readInstance(file: ByteSource): Instance {
+  if (file.size < fileMetaOffset || ascii(file.read(128, 4)) !== 'DICM')
+    throw new DicomError('not-dicom', 'no DICM prefix', { offset: 128 });
+  const meta = readDataSet(file, fileMetaOffset, { explicit: true, bigEndian: false }, 0x0002);
+  const syntax = transferSyntax(requiredUID(meta.attributes, '00020010', 'Transfer Syntax UID'));
+  const [source, start] = syntax.deflated ? [inflated(file, meta.end), 0] : [file, meta.end];
+  const { attributes: dataset, pixelData, bulkData } = readDataSet(source, start, syntax);
+  const header: InstanceHeader = {
+    transferSyntaxUID: syntax.uid,
+    sopClassUID: requiredUID(dataset, '00080016', 'SOP Class UID'),
+    sopInstanceUID: requiredUID(dataset, '00080018', 'SOP Instance UID'),
+    studyInstanceUID: requiredUID(dataset, '0020000D', 'Study Instance UID'),
+    seriesInstanceUID: requiredUID(dataset, '0020000E', 'Series Instance UID'),
+    numberOfFrames: pixelData ? numberOfFrames(dataset) : 0,
+    hasPixelData: pixelData !== undefined,
+    dataset,
+    fileMeta: meta.attributes,
+    bulkData,
+  };
+  return { header, syntax, source, ...(pixelData && { pixelData }) };
+}
+
+function inflated(file: ByteSource, offset: number): ByteSource {
+  try {
+    const bytes = file.read(offset, file.size - offset);
+    return new MemorySource(inflateRawSync(bytes, { maxOutputLength: maxInflatedBytes }));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE')
+      throw new DicomError('too-large', `deflated data set beyond ${maxInflatedBytes} bytes`, { offset });
+    throw new DicomError('malformed', 'deflated data set cannot be inflated', { offset });
+  }
+}
+
+function requiredUID(dataset: DicomJson, tag: string, name: string): string {
+  const uid = stringOf(dataset, tag);
+  if (uid === undefined) throw new DicomError('not-dicom', `${name} is missing`, { tag });
+  if (!isUID(uid)) throw new DicomError('not-dicom', `${name} is not a UID`, { tag });
+  return uid;
+}
+
+function numberOfFrames(dataset: DicomJson): number {
+  const frames = numberOf(dataset, '00280008') ?? 1;
+  if (!Number.isInteger(frames) || frames < 1)
+    throw new DicomError('malformed', 'Number of Frames is not a positive integer', { tag: '00280008' });
+  return frames;
+}
