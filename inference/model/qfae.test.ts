@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import { golden, goldenConfig, GOLDEN_FOLDER, maxAbs, maxError, openGolden } from '../../fixtures/golden.ts';
 import { Graph } from '../onnx/graph.ts';
 import type { Tensor } from '../onnx/tensor.ts';
+import { Session } from '../session.ts';
 import type { Comparison } from './config.ts';
 import { weightFiles } from './parameters.ts';
 import { qfae } from './qfae.ts';
@@ -27,13 +27,12 @@ async function runGolden(
   const output = qfae(graph, parameters, goldenConfig, comparison, x);
   for (const [name, tensor] of Object.entries(select(graph, output))) graph.output(name, tensor);
 
-  const session = await InferenceSession.create(graph.toBytes(), {
-    extra: { session: { model_external_initializers_file_folder_path: GOLDEN_FOLDER } },
+  const session = await Session.open({ graph: graph.toBytes(), weightsFolder: GOLDEN_FOLDER });
+  const results = await session.run({
+    x: { data: await golden('forward', 'x'), dims: [BATCH, 3, SIDE, SIDE] },
   });
-  const feeds = { x: new OrtTensor('float32', await golden('forward', 'x'), [BATCH, 3, SIDE, SIDE]) };
-  const results = await session.run(feeds);
-  await session.release();
-  return Object.fromEntries(Object.entries(results).map(([name, { data }]) => [name, data as Float32Array]));
+  await session.close();
+  return Object.fromEntries(Object.entries(results).map(([name, { data }]) => [name, data]));
 }
 
 /** (R, B, n) as PyTorch stacks it → (B, R, n) as our graph does. */

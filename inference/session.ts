@@ -1,0 +1,101 @@
+import { Worker } from 'node:worker_threads';
+
+export interface TensorValue {
+  readonly data: Float32Array;
+  readonly dims: readonly number[];
+}
+
+export interface SessionOptions {
+  /** An ONNX model. */
+  readonly graph: Uint8Array;
+  /** Where the graph's external weights lie; none if it has none. */
+  readonly weightsFolder?: string;
+  /** Threads of onnxruntime within an operator; its own choice if left out. */
+  readonly threads?: number;
+}
+
+export interface Request {
+  readonly id: number;
+  readonly feeds: Readonly<Record<string, TensorValue>>;
+}
+
+/** The first reply has id 0 and says that the session is open. */
+export type Reply =
+  | { readonly id: number }
+  | { readonly id: number; readonly outputs: Record<string, TensorValue> }
+  | { readonly id: number; readonly error: string };
+
+interface Waiting {
+  readonly resolve: (outputs: Record<string, TensorValue>) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/**
+ * An onnxruntime session in a worker thread. Runs are done in the order in which they are asked for. When the
+ * thread ends, everything that waits on it is rejected.
+ *
+ * @example
+ * const session = await Session.open({ graph: graph.toBytes() });
+ * const { y } = await session.run({ x: { data, dims: [1, 4] } });
+ * await session.close();
+ */
+export class Session {
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, Waiting>();
+  #lastId = 0;
+  #ended: Error | undefined;
+
+  private constructor(worker: Worker) {
+    this.#worker = worker;
+    worker.on('message', (reply: Reply) => {
+      const waiting = this.#waiting.get(reply.id);
+      this.#waiting.delete(reply.id);
+      if ('error' in reply) waiting?.reject(new Error(`onnxruntime: ${reply.error}`));
+      else waiting?.resolve('outputs' in reply ? reply.outputs : {});
+    });
+    worker.on('error', (error) => {
+      this.#end(new Error(`the inference thread failed: ${String(error)}`, { cause: error }));
+    });
+    worker.on('exit', (code) => {
+      this.#end(new Error(`the inference thread has ended (exit code ${code}); open it again`));
+    });
+  }
+
+  /** Throws if onnxruntime refuses the graph or a weight file is missing. */
+  static async open(options: SessionOptions): Promise<Session> {
+    const worker = new Worker(new URL('./session-worker.ts', import.meta.url), { workerData: options });
+    const session = new Session(worker);
+    try {
+      await new Promise((resolve, reject) => session.#waiting.set(0, { resolve, reject }));
+    } catch (error) {
+      await session.close();
+      throw error;
+    }
+    return session;
+  }
+
+  /** Runs the graph; the buffers of `feeds` move to the thread and cannot be used afterwards. */
+  run(feeds: Readonly<Record<string, TensorValue>>): Promise<Record<string, TensorValue>> {
+    return new Promise((resolve, reject) => {
+      if (this.#ended) {
+        reject(this.#ended);
+        return;
+      }
+      const id = ++this.#lastId;
+      this.#waiting.set(id, { resolve, reject });
+      const buffers = Object.values(feeds).map(({ data }) => data.buffer as ArrayBuffer);
+      this.#worker.postMessage({ id, feeds } satisfies Request, buffers);
+    });
+  }
+
+  /** Ends the thread; runs in progress are rejected. */
+  async close(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  #end(error: Error): void {
+    this.#ended ??= error;
+    for (const { reject } of this.#waiting.values()) reject(this.#ended);
+    this.#waiting.clear();
+  }
+}
