@@ -1,7 +1,7 @@
 /// <reference lib="esnext.float16" />
-import { randomUUID } from 'node:crypto';
-import { open, rename, rm } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { z } from 'zod';
+import { writeAtomically } from './atomic-file.ts';
 
 /** Element types and their sizes in bytes. */
 const SIZES = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 } as const;
@@ -124,10 +124,7 @@ export interface TensorValues {
   readonly dtype?: 'F32' | 'F16';
 }
 
-/**
- * Writes a safetensors file. It appears under `path` only when it is complete: bytes go to a temporary file in
- * the same folder, which then takes the name.
- */
+/** Writes a safetensors file, atomically. Throws if values do not fill their shape. */
 export async function writeSafetensors(
   path: string,
   tensors: ReadonlyMap<string, TensorValues>,
@@ -151,21 +148,14 @@ export async function writeSafetensors(
   const prefix = Buffer.alloc(8);
   prefix.writeBigUInt64LE(BigInt(padded.length));
 
-  const temporary = `${path}.${randomUUID()}.tmp`;
-  try {
-    await using file = await open(temporary, 'wx');
+  await writeAtomically(path, async (file) => {
     await file.writeFile(prefix);
     await file.writeFile(padded);
     for (const [, { values, dtype }] of ordered) {
       const typed = dtype === 'F16' ? Float16Array.from(values) : values;
       await file.writeFile(new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength));
     }
-    await file.sync();
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
+  });
 }
 
 function size({ dtype = 'F32' }: TensorValues): number {

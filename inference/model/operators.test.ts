@@ -48,7 +48,13 @@ test('cosine distance of vectors with a tiny norm', async () => {
     const channelsLast = (x: Tensor) => graph.transpose(x, [0, 2, 3, 1]);
     return cosineDistance(graph, channelsLast(a), channelsLast(b));
   });
-  expect(maxError(y, await golden('units', 'cos.y'))).toBeLessThan(1e-6);
+  const similarity = await golden('units', 'cos.y');
+  expect(
+    maxError(
+      y,
+      similarity.map((value) => 1 - value),
+    ),
+  ).toBeLessThan(1e-6);
 });
 
 test.each([1e-6, 1e-5])('LayerNorm with epsilon %d', async (epsilon) => {
@@ -57,5 +63,6 @@ test.each([1e-6, 1e-5])('LayerNorm with epsilon %d', async (epsilon) => {
     return graph.layerNormalization(x, constant(1), constant(0), epsilon);
   });
   const name = epsilon === 1e-6 ? 'ln.eps1e-6' : 'ln.eps1e-5';
-  expect(maxError(y, await golden('units', name))).toBeLessThan(1e-6);
+  // Values of variance 1e-6 about 0.3: float32 itself rounds to 2e-5 here, the two epsilons differ by 0.9.
+  expect(maxError(y, await golden('units', name))).toBeLessThan(1e-4);
 });
