@@ -5,6 +5,7 @@ import { contributingEquipment, generalEquipment } from './equipment.ts';
 import type { ResultObject, StudyResult } from './result.ts';
 import { resultUid } from './result-uid.ts';
 import { patientAndStudy } from './source-attributes.ts';
+import { withoutMiddle } from './without-middle.ts';
 import { type BulkValues, writePart10 } from './write-part10.ts';
 
 /** What tells one kind of result object from another. */
@@ -54,13 +55,6 @@ export function compositeAttributes(
 function seriesDescription(bundleTitle: string): string {
   const mark = ' - not for diagnostic use';
   return withoutMiddle(bundleTitle, 64 - mark.length) + mark;
-}
-
-/** `text`, or its beginning and end with `..` between, in at most `length` characters. */
-export function withoutMiddle(text: string, length: number): string {
-  if (text.length <= length) return text;
-  const kept = Math.max(0, length - 2);
-  return text.slice(0, Math.ceil(kept / 2)) + '..' + text.slice(text.length - Math.floor(kept / 2));
 }
 
 /** The file of a data set, with the UIDs by which it is stored and found. */

@@ -143,15 +143,16 @@ function signedArea(points: readonly Point[]): number {
 }
 
 function maximumInside(loop: readonly Point[], { map, mapRows, mapColumns }: ScoredSlice): number {
-  const xs = loop.map(([x]) => x);
-  const ys = loop.map(([, y]) => y);
+  const bounds = (axis: 0 | 1, size: number) => {
+    const least = loop.reduce((value, point) => Math.min(value, point[axis]), size);
+    const greatest = loop.reduce((value, point) => Math.max(value, point[axis]), 0);
+    return [Math.floor(least), Math.ceil(greatest)];
+  };
+  const [left, right] = bounds(0, mapColumns);
+  const [top, bottom] = bounds(1, mapRows);
   let maximum = -Infinity;
-  for (let row = Math.max(0, Math.floor(Math.min(...ys))); row < Math.min(mapRows, Math.max(...ys)); row++) {
-    for (
-      let column = Math.max(0, Math.floor(Math.min(...xs)));
-      column < Math.min(mapColumns, Math.max(...xs));
-      column++
-    ) {
+  for (let row = top; row < bottom; row++) {
+    for (let column = left; column < right; column++) {
       const value = map[row * mapColumns + column];
       if (value > maximum && isInside(loop, column + 0.5, row + 0.5)) maximum = value;
     }

@@ -1,8 +1,8 @@
 import { mapOnSlice } from '../anomaly-map.ts';
 import { checkSlice } from '../check-result.ts';
-import { withoutMiddle } from '../composite-object.ts';
 import { contours, distanceToSegment, type Point } from '../contour.ts';
 import type { ScoredSlice } from '../result.ts';
+import { withoutMiddle } from '../without-middle.ts';
 import { drawText } from './bitmap-text.ts';
 import { type BitmapFont, FIXED_10X20, FIXED_4X6, FIXED_5X8, FIXED_6X13 } from './fixed-fonts.generated.ts';
 import { INFERNO } from './inferno.generated.ts';
@@ -17,7 +17,7 @@ const CYAN: Rgb = [90, 235, 255];
 const SCALE_END = 2;
 /** Below this share of the scale (half of the threshold) nothing is drawn over the slice. */
 const TRANSPARENT_BELOW = 0.25;
-const GREATEST_OPACITY = 0.6;
+const GREATEST_OPACITY = 0.5;
 /** Share of the rows that text may take. */
 const TEXT_SHARE = 0.36;
 
@@ -129,7 +129,7 @@ function drawScale(image: RgbImage, threshold: number): void {
     }
   }
   // Labels would leave a small slice no room for its anatomy.
-  if (image.columns < 16 * width || barHeight < 4 * height) return;
+  if (image.columns < 24 * width || barHeight < 4 * height) return;
   const label = (row: number, text: string, colour: Rgb) => {
     const column = left - 3 * frame - text.length * width;
     drawText(image, font, scale, row - Math.round(height / 2), column, text, colour);
@@ -149,7 +149,7 @@ function drawNotes(image: RgbImage, { score }: ScoredSlice, bundleTitle: string)
 
   // Cut, not rounded: 99.97 is not the 100th percentile.
   const percentile = (Math.floor(score.percentile * 10) / 10).toFixed(1);
-  const comparison = `${significant(score.rawScore)} ${score.flagged ? '>' : '<='} ${significant(score.threshold)}`;
+  const comparison = `${significant(score.rawScore)} ${score.rawScore > score.threshold ? '>' : '<='} ${significant(score.threshold)}`;
   const fitting = (...texts: string[]) => texts.find((text) => text.length <= perLine);
   const lines = [
     fitting(

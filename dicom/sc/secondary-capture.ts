@@ -1,6 +1,7 @@
 import { checkResult } from '../check-result.ts';
 import { compositeAttributes, type ObjectKind, resultObject, sourceReference } from '../composite-object.ts';
-import { dataSet, stringOf } from '../data-set.ts';
+import { type Attributes, dataSet, stringOf } from '../data-set.ts';
+import type { DicomJson } from '../dicom-json.ts';
 import { reportedSlices } from '../reported-slices.ts';
 import type { ResultObject, ScoredSlice, StudyResult } from '../result.ts';
 import { copied } from '../source-attributes.ts';
@@ -16,9 +17,6 @@ const SECONDARY_CAPTURE: ObjectKind = {
 
 /** Of the source, where it has them: what the picture shares with the slice that it shows. */
 const COPIED = [
-  'BodyPartExamined',
-  'Laterality',
-  'ImageLaterality',
   'BurnedInAnnotation',
   'RecognizableVisualFeatures',
   'LossyImageCompression',
@@ -87,6 +85,7 @@ function secondaryCapture(result: StudyResult, scored: ScoredSlice, index: numbe
           ],
         },
       ],
+      ...laterality(header),
       ...(slice.geometry ? imagePlane(slice.geometry) : { PatientOrientation: [] }),
       SamplesPerPixel: 3,
       PhotometricInterpretation: 'RGB',
@@ -101,4 +100,14 @@ function secondaryCapture(result: StudyResult, scored: ScoredSlice, index: numbe
     ...copied(header, [...COPIED, ...(slice.geometry ? COPIED_WITH_PLANE : COPIED_WITHOUT_PLANE)]),
   };
   return resultObject(dataset, { '7FE00010': { vr: 'OB', bytes: pixels } });
+}
+
+/**
+ * The side, said of the image: a series Laterality may stand only with paired body parts (PS3.3 C.7.3.1), and
+ * which are paired is a table of its own (PS3.16 annex L). So Body Part Examined is not copied, and a Laterality
+ * that is unknown is written empty.
+ */
+function laterality(header: DicomJson): Attributes {
+  const side = stringOf(header, 'ImageLaterality') ?? stringOf(header, 'Laterality') ?? '';
+  return ['R', 'L', 'U', 'B'].includes(side) ? { ImageLaterality: side } : { Laterality: [] };
 }

@@ -1,0 +1,182 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Attributes, dataSet } from './data-set.ts';
+import type { DicomJson } from './dicom-json.ts';
+import type { ScoredSlice, StudyResult } from './result.ts';
+import type { PlaneGeometry, Slice } from './slice.ts';
+import { uidFrom } from './uid.ts';
+
+const GRID = 56;
+const MAP_THRESHOLD = 0.02;
+
+/** Synthetic scored studies, one of each shape of source: volumes, a projection, frames of one object. */
+export const SOURCES = {
+  'CT volume': () => scoredVolume('CT', '1.2.840.10008.5.1.4.1.1.2', 96, 128),
+  'MR volume': () => scoredVolume('MR', '1.2.840.10008.5.1.4.1.1.4', 64, 64),
+  'CR without geometry': () => scoredProjection(),
+  'multi-frame OCT': () => scoredFrames(),
+};
+
+export function scoredVolume(
+  modality: string,
+  sopClassUID: string,
+  rows: number,
+  columns: number,
+): StudyResult {
+  return resultOf(
+    [0, 1, 2].map((index) => {
+      const geometry: PlaneGeometry = {
+        frameOfReferenceUID: uidFrom([modality, 'frame of reference']),
+        imagePositionPatient: [-100.123456789, -100, 5 * index],
+        imageOrientationPatient: [1, 0, 0, 0, 0.9986295347545738, -0.05233595624294383],
+        pixelSpacing: [0.5, 0.75],
+      };
+      const sopInstanceUID = uidFrom([modality, String(index)]);
+      const header = sourceHeader(modality, sopClassUID, sopInstanceUID, {
+        FrameOfReferenceUID: geometry.frameOfReferenceUID,
+        PositionReferenceIndicator: [],
+        ImagePositionPatient: geometry.imagePositionPatient,
+        ImageOrientationPatient: geometry.imageOrientationPatient,
+        PixelSpacing: geometry.pixelSpacing,
+        SliceThickness: '5',
+        ProcedureCodeSequence: [
+          { CodeValue: '77477000', CodingSchemeDesignator: 'SCT', CodeMeaning: 'Computed tomography' },
+        ],
+      });
+      return scoredSlice({ sopInstanceUID, frame: 1, rows, columns, geometry }, header, index);
+    }),
+  );
+}
+
+export function scoredProjection(): StudyResult {
+  const sopInstanceUID = uidFrom(['CR', '0']);
+  const header = sourceHeader('CR', '1.2.840.10008.5.1.4.1.1.1', sopInstanceUID, {
+    PatientOrientation: ['L', 'F'],
+    BodyPartExamined: 'CHEST',
+    ImagerPixelSpacing: [0.2, 0.2],
+    BurnedInAnnotation: 'NO',
+    LossyImageCompression: '00',
+  });
+  return resultOf([scoredSlice({ sopInstanceUID, frame: 1, rows: 151, columns: 201 }, header, 1)]);
+}
+
+export function scoredFrames(): StudyResult {
+  const sopInstanceUID = uidFrom(['OPT', '0']);
+  const header = sourceHeader('OPT', '1.2.840.10008.5.1.4.1.1.77.1.5.4', sopInstanceUID, {
+    NumberOfFrames: 4,
+    ImageLaterality: 'R',
+  });
+  return resultOf(
+    [0, 1, 2].map((index) =>
+      scoredSlice({ sopInstanceUID, frame: index + 2, rows: 80, columns: 120 }, header, index),
+    ),
+  );
+}
+
+function sourceHeader(
+  modality: string,
+  sopClassUID: string,
+  sopInstanceUID: string,
+  attributes: Attributes,
+): DicomJson {
+  return {
+    ...dataSet({
+      SOPClassUID: sopClassUID,
+      SOPInstanceUID: sopInstanceUID,
+      StudyInstanceUID: uidFrom([modality, 'study']),
+      SeriesInstanceUID: uidFrom([modality, 'series']),
+      Modality: modality,
+      StudyDate: '20240229',
+      StudyTime: '101112.5',
+      StudyID: '7',
+      AccessionNumber: 'A-1',
+      ReferringPhysicianName: [],
+      PatientID: 'P-1',
+      PatientBirthDate: '19500101',
+      PatientSex: 'F',
+      PatientAge: '074Y',
+      StudyDescription: 'Ünïcode Żółć',
+      ...attributes,
+    }),
+    '00100010': {
+      vr: 'PN',
+      Value: [{ Alphabetic: 'Yamada^Tarou', Ideographic: '山田^太郎', Phonetic: 'やまだ^たろう' }],
+    },
+  };
+}
+
+/** The middle one of three is flagged; its map holds two bumps above the threshold, one of them at the edge. */
+function scoredSlice(slice: Omit<Slice, 'pixels'>, header: DicomJson, index: number): ScoredSlice {
+  const bump = (x: number, y: number, cx: number, cy: number, width: number) =>
+    Math.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * width * width));
+  const map = Float32Array.from({ length: GRID * GRID }, (_, at) => {
+    const [x, y] = [(at % GRID) + 0.5, Math.floor(at / GRID) + 0.5];
+    return 0.004 + (index === 1 ? 0.05 * bump(x, y, 30, 25, 4) + 0.04 * bump(x, y, GRID, 40, 5) : 0);
+  });
+  const rawScore = index === 1 ? 0.054 + 1 / 3e5 : 0.0123456789012345;
+  return {
+    slice: { ...slice, pixels: new Uint8Array(slice.rows * slice.columns).map((_, at) => (at * 7) % 200) },
+    header,
+    score: {
+      rawScore,
+      pValue: index === 1 ? 1 / 301 : 0.7,
+      percentile: index === 1 ? 100 * (1 - 1 / 301) : 30,
+      threshold: 0.0423,
+      flagged: rawScore > 0.0423,
+    },
+    map,
+    mapRows: GRID,
+    mapColumns: GRID,
+    gridToSlice: [slice.columns / GRID, 0, 0, 0, slice.rows / GRID, 0],
+    mapThreshold: MAP_THRESHOLD,
+  };
+}
+
+function resultOf(slices: ScoredSlice[]): StudyResult {
+  return {
+    slices,
+    study: slices.map(({ score }) => score).reduce((a, b) => (b.rawScore > a.rawScore ? b : a)),
+    falsePositiveRate: 0.05,
+    algorithm: {
+      manufacturer: 'QFAE',
+      modelName: 'QFAE node',
+      softwareVersion: '0.1.0',
+      algorithmName: 'Q-Former autoencoder',
+      algorithmVersion: 'brain-mri@0123456789ab',
+      deviceUID: uidFrom(['device', 'brain-mri@0123456789ab']),
+      deviceSerialNumber: '1',
+    },
+    bundleTitle: 'brain-mri@0123456789ab (UNTRAINED)',
+    performedAt: new Date('2024-03-01T23:59:58.765Z'),
+    outputSettings: 'sr=comprehensive-3d sc=flagged',
+  };
+}
+
+/** What a program of others says of a file: its exit status and all its output. */
+export function judge(
+  bytes: Uint8Array,
+  program: string,
+  ...options: string[]
+): { status: number; output: string } {
+  const folder = mkdtempSync(join(tmpdir(), 'qfae-object-'));
+  try {
+    const file = join(folder, 'object.dcm');
+    writeFileSync(file, bytes);
+    const run = spawnSync(program, [...options, file], { encoding: 'utf8', maxBuffer: 2 ** 28 });
+    return { status: run.status ?? -1, output: run.stdout + run.stderr };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** The data set as pydicom reads it, in the DICOM JSON model. */
+export function readByPydicom(bytes: Uint8Array): DicomJson {
+  const script = 'import pydicom, sys; print(pydicom.dcmread(sys.argv[1]).to_json())';
+  const { output } = judge(bytes, PYTHON, '-c', script);
+  return JSON.parse(output) as DicomJson;
+}
+
+/** The interpreter for which Debian installs python3-pydicom. */
+export const PYTHON = '/usr/bin/python3';
