@@ -77,7 +77,7 @@ export function sourceReference(header: DicomJson, frame: number): Attributes {
   };
 }
 
-/** Whether an object can hold several frames: it then says how many, if only one (PS3.3 C.7.6.6). */
-export function isMultiFrame(header: DicomJson): boolean {
-  return stringOf(header, 'NumberOfFrames') !== undefined;
+/** Several frames, not one: single-frame classes may not be referenced by frame, even where they count one. */
+function isMultiFrame(header: DicomJson): boolean {
+  return Number(stringOf(header, 'NumberOfFrames')) > 1;
 }

@@ -62,7 +62,7 @@ function elementValue(vr: string, value: DicomJsonValue): unknown {
   return value ?? '';
 }
 
-/** dcmjs takes a whole ArrayBuffer, never a window into one. */
-function arrayBuffer(bytes: Uint8Array): ArrayBufferLike {
-  return bytes.buffer.byteLength === bytes.byteLength ? bytes.buffer : bytes.slice().buffer;
+/** dcmjs takes a whole ArrayBuffer, never a window into one: a Buffer's is Node's pool, with other data around. */
+function arrayBuffer(bytes: Uint8Array): ArrayBuffer {
+  return new Uint8Array(bytes).buffer;
 }
