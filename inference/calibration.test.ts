@@ -1,12 +1,4 @@
-import {
-  calibrate,
-  fitCalibration,
-  mapPercentiles,
-  mapThreshold,
-  percentile,
-  pValue,
-  threshold,
-} from './calibration.ts';
+import { calibrate, fitCalibration, mapPercentiles, percentile, pValue, threshold } from './calibration.ts';
 
 const oneTo = (n: number) => Array.from({ length: n }, (_, i) => i + 1);
 
@@ -63,7 +55,7 @@ test('calibration of studies: score, largest map value, pooled pixels', () => {
   }));
   const calibration = fitCalibration(studies, 0.05, 101);
   expect(calibration.scores).toEqual(oneTo(39));
-  expect(mapThreshold(calibration)).toBe(38);
+  expect(calibration.mapThreshold).toBe(38);
   expect(calibration.pixelQuantiles).toHaveLength(101);
   expect(calibration.pixelQuantiles[0]).toBe(-39);
   expect(calibration.pixelQuantiles[50]).toBe(0);

@@ -2,12 +2,12 @@ import { z } from 'zod';
 
 /** Scores of held-out normal studies, one of each patient, and what follows from them. */
 export const calibrationSchema = z.strictObject({
-  /** False-positive rate α of the thresholds. */
-  falsePositiveRate: z.number().gt(0).lt(1),
+  /** False-positive rate of the thresholds, as a fraction. */
+  alpha: z.number().gt(0).lt(1),
   /** Study scores, ascending. */
   scores: z.array(z.number()).min(1),
-  /** The largest map value of each study, ascending. */
-  mapMaxima: z.array(z.number()).min(1),
+  /** The map value that the largest value of a normal study's maps exceeds with probability `alpha` at most. */
+  mapThreshold: z.number(),
   /** Equally spaced quantiles of all map values, pooled, ascending: what a pixel is compared with. */
   pixelQuantiles: z.array(z.number()).min(2),
 });
@@ -37,28 +37,28 @@ export function percentile(sorted: ArrayLike<number>, score: number): number {
 }
 
 /**
- * The raw score above which p ≤ `falsePositiveRate`, exactly: score > threshold ⇔ pValue(score) ≤ α. Throws if
- * α < 1/(n + 1), which no score could reach.
+ * The raw score above which p ≤ `alpha`, exactly: score > threshold ⇔ pValue(score) ≤ alpha. Throws if
+ * alpha < 1/(n + 1), which no score could reach.
  */
-export function threshold(sorted: ArrayLike<number>, falsePositiveRate: number): number {
+export function threshold(sorted: ArrayLike<number>, alpha: number): number {
   const n = sorted.length;
   // p ≤ α ⇔ #{calibration ≥ score} < k, k the largest integer with k/(n + 1) ≤ α in the arithmetic of pValue.
-  let k = Math.floor(falsePositiveRate * (n + 1));
-  if ((k + 1) / (n + 1) <= falsePositiveRate) k += 1;
-  if (k / (n + 1) > falsePositiveRate) k -= 1;
+  let k = Math.floor(alpha * (n + 1));
+  if ((k + 1) / (n + 1) <= alpha) k += 1;
+  if (k / (n + 1) > alpha) k -= 1;
   if (k < 1) {
     throw new Error(
-      `a false-positive rate of ${falsePositiveRate} needs at least ${Math.ceil(1 / falsePositiveRate) - 1} normal studies for calibration, there are ${n}`,
+      `a false-positive rate of ${alpha} needs at least ${Math.ceil(1 / alpha) - 1} normal studies for calibration, there are ${n}`,
     );
   }
-  if (k > n) throw new Error(`a false-positive rate of ${falsePositiveRate} would flag every study`);
+  if (k > n) throw new Error(`a false-positive rate of ${alpha} would flag every study`);
   return sorted[n - k];
 }
 
 /** All five values of a score. */
 export function calibrate(calibration: Calibration, rawScore: number): CalibratedScore {
-  const { scores, falsePositiveRate } = calibration;
-  const limit = threshold(scores, falsePositiveRate);
+  const { scores, alpha } = calibration;
+  const limit = threshold(scores, alpha);
   return {
     rawScore,
     pValue: pValue(scores, rawScore),
@@ -66,11 +66,6 @@ export function calibrate(calibration: Calibration, rawScore: number): Calibrate
     threshold: limit,
     flagged: rawScore > limit,
   };
-}
-
-/** The map value that the largest value of a normal study's maps exceeds with probability α at most. */
-export function mapThreshold({ mapMaxima, falsePositiveRate }: Calibration): number {
-  return threshold(mapMaxima, falsePositiveRate);
 }
 
 /** Per-pixel conformal percentile of a map, against the pooled map values of normal studies. */
@@ -93,17 +88,16 @@ export interface NormalStudy {
  */
 export function fitCalibration(
   studies: readonly NormalStudy[],
-  falsePositiveRate: number,
+  alpha: number,
   quantiles = 1001,
 ): Calibration {
   const scores = Float64Array.from(studies, ({ rawScore }) => rawScore).sort();
   if (!scores.every(Number.isFinite)) throw new Error('a calibration score is not a finite number');
-  threshold(scores, falsePositiveRate);
   const mapMaxima = Float64Array.from(studies, ({ maps }) => maximum(maps.map(maximum))).sort();
   return {
-    falsePositiveRate,
+    alpha,
     scores: [...scores],
-    mapMaxima: [...mapMaxima],
+    mapThreshold: threshold(mapMaxima, alpha),
     pixelQuantiles: pooledQuantiles(
       studies.flatMap(({ maps }) => maps),
       quantiles,

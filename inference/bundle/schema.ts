@@ -1,0 +1,97 @@
+import { z } from 'zod';
+import { calibrationSchema } from '../calibration.ts';
+import { modelConfigSchema } from '../model/config.ts';
+import { imageReductionSchema, mapReductionSchema } from '../model/scores.ts';
+
+/** Names of bundles and profiles, safe as file names. */
+export const nameSchema = z
+  .string()
+  .regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, 'lower-case letters, digits and hyphens only');
+
+const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 in hexadecimal');
+const count = z.number().int().nonnegative();
+
+/** A file `weights/<sha256>.safetensors`: the parameters whose names begin with `prefix`, stored without it. */
+const weightsSchema = z.strictObject({
+  prefix: z.string(),
+  sha256: sha256Schema,
+  bytes: count,
+});
+
+/** A task: how slices are chosen, prepared and reduced to scores. */
+const profileSchema = z.strictObject({
+  name: nameSchema,
+  /** Of intensities in [0, 1]; one value for all channels. Slices are resized to the model's image size. */
+  preprocessing: z.strictObject({ mean: z.number(), std: z.number().positive() }),
+  /** Slices scored of a study; null: all. */
+  maxSlices: z.number().int().positive().nullable(),
+  /** Which ones, where there are more: at equal distances over the whole stack, or around its middle. */
+  sampling: z.enum(['even', 'central']),
+  reductions: z.strictObject({
+    image: imageReductionSchema,
+    map: mapReductionSchema,
+    /** Over the scored slices of a study. */
+    study: z.literal('max'),
+  }),
+});
+
+/** A trained ensemble member: its own projection, Q-Former and decoder. */
+const headSchema = z.strictObject({ name: nameSchema, weights: z.array(weightsSchema).min(1) });
+
+const provenanceSchema = z.strictObject({
+  /** Name and version of the program that made the bundle. */
+  software: z.string(),
+  origin: z.enum(['untrained', 'trained', 'imported']),
+  seed: count.optional(),
+  trainingStudies: count,
+  calibrationStudies: count,
+  /** Salted hashes of Study Instance UIDs that the model has seen. */
+  studyHashes: z.array(z.string()).default([]),
+  /** The ID of the bundle that this one continues. */
+  predecessor: z.string().optional(),
+});
+
+/** An image on the model's grid, and the score that the bundle gave it when it was made. */
+const referenceSchema = z.strictObject({
+  /** Bytes of the grey image, row-major, Base64. */
+  pixels: z.base64(),
+  rawScore: z.number(),
+  /** Largest deviation that rounding on another machine explains. */
+  tolerance: z.number().positive(),
+});
+
+/** `bundle.json`: everything that decides a score. */
+export const manifestSchema = z
+  .strictObject({
+    schemaVersion: z.literal(1),
+    name: nameSchema,
+    /** As a reader sees it. */
+    title: z.string().min(1),
+    profile: profileSchema,
+    model: modelConfigSchema,
+    /** Shared by all heads: frozen encoders and the perceptual model. */
+    weights: z.array(weightsSchema),
+    /** One for QFAE, several for DDAD. */
+    heads: z.array(headSchema).min(1),
+    calibration: calibrationSchema,
+    provenance: provenanceSchema,
+    reference: referenceSchema,
+    metrics: z.record(z.string(), z.number()),
+  })
+  .refine(
+    ({ model, reference }) => Buffer.from(reference.pixels, 'base64').length === model.imageSize ** 2,
+    'the reference image must fill the model grid',
+  );
+
+export type Manifest = z.infer<typeof manifestSchema>;
+export type BundleWeights = z.infer<typeof weightsSchema>;
+
+/** A manifest under its ID: `<name>@<first 12 hexadecimal digits of the SHA-256 of bundle.json>`. */
+export interface Bundle extends Manifest {
+  readonly id: string;
+}
+
+/** Every weight file that a bundle names. */
+export function bundleWeights({ weights, heads }: Manifest): BundleWeights[] {
+  return [...weights, ...heads.flatMap((head) => head.weights)];
+}
