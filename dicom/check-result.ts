@@ -1,4 +1,4 @@
-import { stringOf } from './data-set.ts';
+import { stringOf } from './keyword.ts';
 import type { ScoredSlice, ScoreValues, StudyResult } from './result.ts';
 import { isUID } from './uid.ts';
 

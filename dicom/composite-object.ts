@@ -1,4 +1,4 @@
-import { type Attributes, dataSet, stringOf } from './data-set.ts';
+import { type Attributes, dataSet, stringOf } from './keyword.ts';
 import { dateTime } from './date-time.ts';
 import type { DicomJson } from './dicom-json.ts';
 import { contributingEquipment, generalEquipment } from './equipment.ts';
@@ -51,10 +51,11 @@ export function compositeAttributes(
   };
 }
 
-/** The bundle's title and the mark, in the 64 characters of an LO; a long title loses its middle. */
+/** The mark, after the bundle's title where that fits into the 64 characters of an LO, if without its middle. */
 function seriesDescription(bundleTitle: string): string {
-  const mark = ' - not for diagnostic use';
-  return withoutMiddle(bundleTitle, 64 - mark.length) + mark;
+  const mark = 'Not for diagnostic use';
+  const title = withoutMiddle(bundleTitle, 64 - mark.length - 3);
+  return title === undefined ? mark : `${title} - ${mark}`;
 }
 
 /** The file of a data set, with the UIDs by which it is stored and found. */

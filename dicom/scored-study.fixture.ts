@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Attributes, dataSet } from './data-set.ts';
+import { type Attributes, dataSet } from './keyword.ts';
 import type { DicomJson } from './dicom-json.ts';
 import type { ScoredSlice, StudyResult } from './result.ts';
 import type { PlaneGeometry, Slice } from './slice.ts';

@@ -1,4 +1,5 @@
-import { attributeIn, attributeOf, stringOf } from './data-set.ts';
+import { dictionaryEntry, stringOf } from './keyword.ts';
+import { attributeOf } from './reading/attribute.ts';
 import type { DicomJson, DicomJsonAttribute, DicomJsonValue } from './dicom-json.ts';
 import { isUID } from './uid.ts';
 import { hasForm } from './value-form.ts';
@@ -55,7 +56,7 @@ export function patientAndStudy(header: DicomJson): DicomJson {
   const studyInstanceUID = stringOf(header, 'StudyInstanceUID') ?? '';
   if (!isUID(studyInstanceUID)) throw new RangeError('the source has no well-formed StudyInstanceUID');
   return {
-    ...Object.fromEntries(PATIENT_STUDY_TYPE_2.map(attributeOf).map(({ tag, vr }) => [tag, { vr }])),
+    ...Object.fromEntries(PATIENT_STUDY_TYPE_2.map(dictionaryEntry).map(({ tag, vr }) => [tag, { vr }])),
     ...copied(header, [...PATIENT_STUDY_TYPE_2, ...PATIENT_STUDY_TYPE_3, 'StudyInstanceUID']),
   };
 }
@@ -63,8 +64,8 @@ export function patientAndStudy(header: DicomJson): DicomJson {
 /** Those attributes of `header` that have a value of the right form; the others are left out. */
 export function copied(header: DicomJson, keywords: readonly string[]): DicomJson {
   const result: DicomJson = {};
-  for (const { tag } of keywords.map(attributeOf)) {
-    const attribute = attributeIn(header, tag);
+  for (const { tag } of keywords.map(dictionaryEntry)) {
+    const attribute = attributeOf(header, tag);
     if (attribute && isWellFormed(attribute)) result[tag] = attribute;
   }
   return result;

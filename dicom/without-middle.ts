@@ -1,6 +1,10 @@
-/** `text`, or its beginning and end with `..` between, in at most `length` characters. */
-export function withoutMiddle(text: string, length: number): string {
+/**
+ * `text`, or its beginning and its last word with `..` between, in at most `length` characters. The last word
+ * stays whole: an "(UNTRAINED)" must not end as "TRAINED)". Where it is too long, there is no short form.
+ */
+export function withoutMiddle(text: string, length: number): string | undefined {
   if (text.length <= length) return text;
-  const kept = Math.max(0, length - 2);
-  return text.slice(0, Math.ceil(kept / 2)) + '..' + text.slice(text.length - Math.floor(kept / 2));
+  const lastWord = text.slice(text.lastIndexOf(' ') + 1);
+  const room = length - lastWord.length - 2;
+  return room < 0 ? undefined : `${text.slice(0, room)}..${lastWord}`;
 }

@@ -1,5 +1,5 @@
 import dcmjs from 'dcmjs';
-import { stringOf } from './data-set.ts';
+import { stringOf } from './keyword.ts';
 import { decimalString } from './decimal-string.ts';
 import type { DicomJson, DicomJsonAttribute, DicomJsonValue } from './dicom-json.ts';
 import { isUID } from './uid.ts';

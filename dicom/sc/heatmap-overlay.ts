@@ -166,7 +166,8 @@ function drawNotes(image: RgbImage, { score }: ScoredSlice, bundleTitle: string)
   ];
   const room = Math.floor((image.rows * TEXT_SHARE) / height) - notice.length;
   const below = lines.filter((line) => line !== undefined).slice(0, Math.max(1, room));
-  const above = room - below.length > 0 ? [withoutMiddle(bundleTitle, perLine)] : [];
+  const title = withoutMiddle(bundleTitle, perLine);
+  const above = title !== undefined && room > below.length ? [title] : [];
 
   const draw = (line: string, row: number, colour: Rgb) => {
     drawText(image, font, scale, row, margin, line, colour);

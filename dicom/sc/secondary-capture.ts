@@ -1,6 +1,6 @@
 import { checkResult } from '../check-result.ts';
 import { compositeAttributes, type ObjectKind, resultObject, sourceReference } from '../composite-object.ts';
-import { type Attributes, dataSet, stringOf } from '../data-set.ts';
+import { type Attributes, dataSet, stringOf } from '../keyword.ts';
 import type { DicomJson } from '../dicom-json.ts';
 import { reportedSlices } from '../reported-slices.ts';
 import type { ResultObject, ScoredSlice, StudyResult } from '../result.ts';

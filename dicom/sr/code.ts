@@ -1,4 +1,4 @@
-import { type Attributes, stringOf } from '../data-set.ts';
+import { type Attributes, stringOf } from '../keyword.ts';
 import type { DicomJson } from '../dicom-json.ts';
 
 /** A coded concept (PS3.3 8.8). */
@@ -30,7 +30,6 @@ const qfae = code('99QFAE');
 
 /** Codes of PS3.16 in TID 1500 and what it includes; viewers match on the meanings. */
 export const DCM = {
-  algorithmManufacturer: dcm('122405', 'Algorithm Manufacturer'),
   algorithmName: dcm('111001', 'Algorithm Name'),
   algorithmVersion: dcm('111003', 'Algorithm Version'),
   comment: dcm('121106', 'Comment'),

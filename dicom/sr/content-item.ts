@@ -1,4 +1,4 @@
-import type { Attributes } from '../data-set.ts';
+import type { Attributes } from '../keyword.ts';
 import { decimalString } from '../decimal-string.ts';
 import { type Code, codeItem } from './code.ts';
 

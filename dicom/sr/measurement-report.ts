@@ -1,7 +1,7 @@
 import { checkResult } from '../check-result.ts';
 import { compositeAttributes, type ObjectKind, resultObject, sourceReference } from '../composite-object.ts';
 import { contours, type Contour } from '../contour.ts';
-import { type Attributes, dataSet, itemsOf, stringOf } from '../data-set.ts';
+import { type Attributes, dataSet, itemsOf, stringOf } from '../keyword.ts';
 import type { DicomJson } from '../dicom-json.ts';
 import { type ReportedSlice, reportedSlices } from '../reported-slices.ts';
 import type { Algorithm, ResultObject, ScoredSlice, ScoreValues, StudyResult } from '../result.ts';
@@ -172,12 +172,11 @@ function tracking(result: StudyResult, name: string, kind: string, ...index: num
   ];
 }
 
-/** TID 4019. */
+/** TID 4019, which is not extensible: the manufacturer is the observer's. */
 function algorithmIdentification(algorithm: Algorithm): ContentItem[] {
   return [
     text('HAS CONCEPT MOD', DCM.algorithmName, algorithm.algorithmName),
     text('HAS CONCEPT MOD', DCM.algorithmVersion, algorithm.algorithmVersion),
-    text('HAS CONCEPT MOD', DCM.algorithmManufacturer, algorithm.manufacturer),
   ];
 }
 

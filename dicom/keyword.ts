@@ -1,6 +1,7 @@
 import dcmjs from 'dcmjs';
 import { decimalString } from './decimal-string.ts';
 import type { DicomJson, DicomJsonAttribute, DicomJsonValue } from './dicom-json.ts';
+import { attributeOf, itemsOf as itemsOfTag } from './reading/attribute.ts';
 import { hasForm, TEXT_LENGTHS } from './value-form.ts';
 
 /** Attributes by keyword (PS3.6), as one writes them; items of a sequence are such objects again. */
@@ -10,7 +11,7 @@ export interface Attributes {
 type AttributeValue = string | number | Attributes;
 
 /** Tag (eight hexadecimal digits) and VR of a keyword (PS3.6). Throws where there is no such keyword. */
-export function attributeOf(keyword: string): { tag: string; vr: string } {
+export function dictionaryEntry(keyword: string): { tag: string; vr: string } {
   const entry = dcmjs.data.DicomMetaDictionary.nameMap[keyword];
   if (!entry) throw new Error(`${keyword} is no keyword of the DICOM data dictionary`);
   return { tag: entry.tag.replace(/\W/g, ''), vr: entry.vr };
@@ -26,7 +27,7 @@ export function dataSet(attributes: Attributes): DicomJson {
   const dataset: DicomJson = {};
   for (const [keyword, value] of Object.entries(attributes)) {
     if (value === undefined) continue;
-    const { tag, vr } = attributeOf(keyword);
+    const { tag, vr } = dictionaryEntry(keyword);
     const values = Array.isArray(value) ? (value as AttributeValue[]) : [value as AttributeValue];
     dataset[tag] = attribute(
       keyword,
@@ -56,14 +57,9 @@ function jsonValue(keyword: string, vr: string, value: AttributeValue): DicomJso
   return vr === 'PN' ? { Alphabetic: text } : text;
 }
 
-/** An attribute, if the data set has it. */
-export function attributeIn(dataset: DicomJson, tag: string): DicomJsonAttribute | undefined {
-  return dataset[tag];
-}
-
 /** The values of an attribute as strings; empty where it is absent or has none. */
 export function stringsOf(dataset: DicomJson, keyword: string): string[] {
-  const values = attributeIn(dataset, attributeOf(keyword).tag)?.Value ?? [];
+  const values = attributeOf(dataset, dictionaryEntry(keyword).tag)?.Value ?? [];
   return values.filter((value) => typeof value === 'string' || typeof value === 'number').map(String);
 }
 
@@ -74,5 +70,5 @@ export function stringOf(dataset: DicomJson, keyword: string): string | undefine
 
 /** The items of a sequence; none where it is absent. */
 export function itemsOf(dataset: DicomJson, keyword: string): DicomJson[] {
-  return (attributeIn(dataset, attributeOf(keyword).tag)?.Value ?? []) as DicomJson[];
+  return itemsOfTag(dataset, dictionaryEntry(keyword).tag);
 }
