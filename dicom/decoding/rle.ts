@@ -29,7 +29,7 @@ export function decodeRle(encoded: Uint8Array, image: ImagePixel): Uint8Array {
   return decoded;
 }
 
-/** PackBits into every `stride`th byte from `first` on. Bytes behind the last pixel are padding. */
+/** PackBits into every `stride`th byte from `first` on. Behind the last pixel may stand padding. */
 function unpack(
   packed: Uint8Array,
   decoded: Uint8Array,
@@ -46,11 +46,13 @@ function unpack(
     if (control === 128) continue;
     if (control < 0 || at + (literal ? count : 1) > packed.length)
       throw new DicomError('truncated', `RLE segment ${segment + 1} ends early`, { tag: '7FE00010' });
-    if (out + (count - 1) * stride >= decoded.length)
-      throw new DicomError('codec', `RLE segment ${segment + 1} is longer than the frame`, {
-        tag: '7FE00010',
-      });
+    if (out + (count - 1) * stride >= decoded.length) throw tooLong(segment);
     for (let i = 0; i < count; i++, out += stride) decoded[out] = packed[literal ? at + i : at]!;
     at += literal ? count : 1;
   }
+  if (packed.subarray(at).some((byte) => byte !== 0 && byte !== 128)) throw tooLong(segment);
+}
+
+function tooLong(segment: number): DicomError {
+  return new DicomError('codec', `RLE segment ${segment + 1} is longer than the frame`, { tag: '7FE00010' });
 }
