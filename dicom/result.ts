@@ -9,7 +9,7 @@ export interface ScoreValues {
   pValue: number;
   /** 100·(1 − pValue), in [0, 100). */
   percentile: number;
-  /** The raw score at the chosen false-positive rate. */
+  /** The raw score at the chosen false-positive rate; finite, since no DICOM number holds infinity. */
   threshold: number;
   /** rawScore > threshold. */
   flagged: boolean;
@@ -27,7 +27,7 @@ export interface ScoredSlice {
   mapColumns: number;
   /** Model grid → slice. */
   gridToSlice: Affine;
-  /** Map value above which a region is drawn as a finding. */
+  /** Map value above which a region is drawn as a finding; finite and above 0, it is the middle of the colour scale. */
   mapThreshold: number;
 }
 
