@@ -18,13 +18,22 @@ export type DicomTask =
 export default async function run(task: DicomTask): Promise<unknown> {
   try {
     using file = new FileSource(task.path);
-    return transferred({ result: await perform(task, readInstance(file)) });
+    return transferred({ result: await perform(task, openInstance(file)) });
   } catch (error) {
     if (!(error instanceof DicomError)) throw error;
     const { reason, detail, tag, offset } = error;
     const place = { ...(tag !== undefined && { tag }), ...(offset !== undefined && { offset }) };
     return { error: { reason, detail, place } } satisfies WorkerAnswer<unknown>;
   }
+}
+
+let last: { version: string; instance: Instance } | undefined;
+
+/** Frames of one object are asked for one after the other: its header is parsed once. */
+function openInstance(file: FileSource): Instance {
+  if (last?.version !== file.version) last = { version: file.version, instance: readInstance(file) };
+  const { instance } = last;
+  return instance.syntax.deflated ? instance : { ...instance, source: file };
 }
 
 function perform(task: DicomTask, instance: Instance): unknown {

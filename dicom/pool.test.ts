@@ -83,6 +83,15 @@ test('frames, encoded frames and pictures agree about the pixels', async () => {
   expect(picture).toMatchObject({ rows: 64, columns: 80, channels: 1 });
 });
 
+test('a file that was replaced is read anew', async () => {
+  const single = new DicomPool({ threads: 1 });
+  const path = file(ct.bytes);
+  expect((await single.readSlice(path, 1)).sopInstanceUID).toBe(ct.sopInstanceUID);
+  file(us.bytes);
+  expect((await single.readSlice(path, 3)).sopInstanceUID).toBe(us.sopInstanceUID);
+  await single.close();
+});
+
 describe('what is no whole Part 10 file is refused, and the pool still works', () => {
   afterEach(async () => {
     expect((await pool.readSlice(ct.path, 1)).pixels).toHaveLength(64 * 80);

@@ -82,13 +82,11 @@ function byInstanceNumber<S extends SeriesSlice>(
   headers: readonly InstanceHeader[],
   slices: readonly S[],
 ): S[] {
-  const key = ({ index, frame }: SeriesSlice): [number, number] => {
-    const { dataset } = headers[index];
-    const inStack = numberOf(frameAttributes(dataset, frame), '00209057');
-    return [numberOf(dataset, '00200013') ?? 0, inStack ?? frame];
-  };
-  return [...slices].sort((a, b) => {
-    const [x, y] = [key(a), key(b)];
-    return x[0] - y[0] || x[1] - y[1] || a.index - b.index;
+  const keyed = slices.map((slice) => {
+    const { dataset } = headers[slice.index];
+    const inStack = numberOf(frameAttributes(dataset, slice.frame), '00209057');
+    return { slice, instance: numberOf(dataset, '00200013') ?? 0, frame: inStack ?? slice.frame };
   });
+  keyed.sort((a, b) => a.instance - b.instance || a.frame - b.frame || a.slice.index - b.slice.index);
+  return keyed.map(({ slice }) => slice);
 }

@@ -65,9 +65,15 @@ function rgbFromYbr(ybr: Uint8Array): Uint8Array {
 /** Palette Color Lookup Tables (PS3.3 C.7.6.3.1.5 and 6); segmented ones are not read. */
 function paletteColours(frame: DecodedFrame, attributes: DicomJson): Uint8Array {
   const tables = ['1101', '1102', '1103'].map((element, i) => {
-    const [count, firstValue, bits] = numbersOf(attributes, `0028${element}`);
+    const descriptor = numbersOf(attributes, `0028${element}`);
+    const [count, firstValue, bits] = descriptor;
+    if (descriptor.length !== 3 || (bits !== 8 && bits !== 16))
+      throw new DicomError('malformed', 'palette descriptor is not three values with 8 or 16 bits', {
+        tag: `0028${element}`,
+      });
     const data = attributeOf(attributes, `0028120${i + 1}`)?.InlineBinary;
-    const length = count === 0 ? 65536 : count;
+    // As in a LUT Descriptor, see `lookupTable`.
+    const length = (count & 0xffff) === 0 ? 65536 : count & 0xffff;
     const bytes = Buffer.from(data ?? '', 'base64');
     // 8-bit entries may be packed two in a word; 16-bit ones are scaled down.
     const packed = bits === 8 && bytes.length < 2 * length;

@@ -129,5 +129,8 @@ describe('colour', () => {
     };
     const indices = frame(Uint8Array.of(4, 5, 6, 7), { photometricInterpretation: 'PALETTE COLOR' });
     expect(grey(indices, palette, { colour: 'luma' })).toEqual([76, 76, 10, 10]);
+    expect(() => greyPixels(indices, { ...palette, '00281102': ss(2, 5) }, { colour: 'luma' })).toThrow(
+      refusal({ reason: 'malformed', tag: '00281102' }),
+    );
   });
 });

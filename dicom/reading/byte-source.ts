@@ -29,6 +29,8 @@ const windowBytes = 64 * 1024;
 /** A file, read through one window: a header costs a read or two, a large value is read as one piece. */
 export class FileSource implements ByteSource, Disposable {
   readonly size: number;
+  /** Changes when the file is replaced or written to. */
+  readonly version: string;
   readonly #descriptor: number;
   #window = new Uint8Array(0);
   #windowOffset = 0;
@@ -36,8 +38,9 @@ export class FileSource implements ByteSource, Disposable {
   /** @throws DicomError where the path is no regular file (a pipe would block the thread for good) */
   constructor(path: string) {
     this.#descriptor = openSync(path, 'r');
-    const status = fstatSync(this.#descriptor);
-    this.size = status.size;
+    const status = fstatSync(this.#descriptor, { bigint: true });
+    this.size = Number(status.size);
+    this.version = [status.dev, status.ino, status.size, status.mtimeNs, status.ctimeNs].join(' ');
     if (!status.isFile()) {
       closeSync(this.#descriptor);
       throw new DicomError('not-dicom', 'not a regular file');
