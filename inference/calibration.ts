@@ -1,15 +1,19 @@
 import { z } from 'zod';
 
+const ascending = z
+  .array(z.number())
+  .refine((values) => values.every((value, i) => i === 0 || values[i - 1] <= value), 'must be ascending');
+
 /** Scores of held-out normal studies, one of each patient, and what follows from them. */
 export const calibrationSchema = z.strictObject({
   /** False-positive rate of the thresholds, as a fraction. */
   alpha: z.number().gt(0).lt(1),
   /** Study scores, ascending. */
-  scores: z.array(z.number()).min(1),
+  scores: ascending.min(1),
   /** The map value that the largest value of a normal study's maps exceeds with probability `alpha` at most. */
   mapThreshold: z.number(),
   /** Equally spaced quantiles of all map values, pooled, ascending: what a pixel is compared with. */
-  pixelQuantiles: z.array(z.number()).min(2),
+  pixelQuantiles: ascending.min(2),
 });
 
 export type Calibration = z.infer<typeof calibrationSchema>;
@@ -42,7 +46,7 @@ export function percentile(sorted: ArrayLike<number>, score: number): number {
  */
 export function threshold(sorted: ArrayLike<number>, alpha: number): number {
   const n = sorted.length;
-  // p ≤ α ⇔ #{calibration ≥ score} < k, k the largest integer with k/(n + 1) ≤ α in the arithmetic of pValue.
+  // p ≤ alpha ⇔ #{calibration ≥ score} < k, k the largest integer with k/(n + 1) ≤ alpha in the arithmetic of pValue.
   let k = Math.floor(alpha * (n + 1));
   if ((k + 1) / (n + 1) <= alpha) k += 1;
   if (k / (n + 1) > alpha) k -= 1;

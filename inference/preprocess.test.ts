@@ -1,5 +1,5 @@
 import { golden, maxError, openGolden } from '../fixtures/golden.ts';
-import { gridToSlice, modelInput, normalise, resize } from './preprocess.ts';
+import { gridToSlice, normalise, resize } from './preprocess.ts';
 import { readBytes } from './safetensors.ts';
 
 const SIZE = 112;
@@ -42,15 +42,6 @@ test('normalised input agrees with the released code', async () => {
       expect(maxError(actual, expected.subarray(i * n, (i + 1) * n))).toBeLessThan(1e-6);
     }
   });
-});
-
-test('the input of several slices is theirs side by side', () => {
-  const slices = [
-    { rows: 2, columns: 2, pixels: Uint8Array.of(0, 0, 0, 0) },
-    { rows: 2, columns: 3, pixels: new Uint8Array(6).fill(255) },
-  ];
-  const input = modelInput(slices, 2, { mean: 0.5, std: 0.25 });
-  expect([...input]).toEqual([...new Array<number>(12).fill(-2), ...new Array<number>(12).fill(2)]);
 });
 
 test('the affine takes the corners of the grid to the corners of the slice', () => {

@@ -66,20 +66,6 @@ export function normalise(pixels: Uint8Array, { mean, std }: Normalisation, targ
   target.copyWithin(2 * pixels.length, 0, pixels.length);
 }
 
-/** Model input (n, 3, size, size) of slices. */
-export function modelInput(
-  slices: readonly InputSlice[],
-  size: number,
-  normalisation: Normalisation,
-): Float32Array<ArrayBuffer> {
-  const length = CHANNELS * size * size;
-  const input = new Float32Array(slices.length * length);
-  slices.forEach((slice, i) => {
-    normalise(resize(slice, size), normalisation, input.subarray(i * length, (i + 1) * length));
-  });
-  return input;
-}
-
 /** The affine from the model's size × size grid to the slice. */
 export function gridToSlice({ rows, columns }: Pick<InputSlice, 'rows' | 'columns'>, size: number): Affine {
   return [columns / size, 0, 0, 0, rows / size, 0];

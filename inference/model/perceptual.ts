@@ -80,7 +80,7 @@ export function upsample(graph: Graph, map: Tensor, size: number): Tensor {
 }
 
 /** Resamples every p × p patch of an image to base × base: (B, 3, g·p, g·p) → (B, 3, g·base, g·base). */
-function resamplePatches(graph: Graph, image: Tensor, p: number, base: number): Tensor {
+export function resamplePatches(graph: Graph, image: Tensor, p: number, base: number): Tensor {
   if (p === base) return image;
   const [batch, channels, side] = image.shape as [Tensor['shape'][number], number, number];
   const grid = side / p;
