@@ -1,9 +1,9 @@
 import { inverse, mapOnSlice, transform } from './anomaly-map.ts';
 import { scoredProjection } from './scored-study.fixture.ts';
 
-const [scored] = scoredProjection().slices;
+const [heatmap] = scoredProjection().heatmaps;
 const small = (rows: number, columns: number) => ({
-  ...scored.slice,
+  ...heatmap,
   rows,
   columns,
   pixels: new Uint8Array(rows * columns),
@@ -19,8 +19,7 @@ test('an inverse undoes its affine', () => {
 test('a map on the grid of the slice is the map itself', () => {
   const map = Float32Array.from([0, 1, 2, 3, 4, 5]);
   const on = mapOnSlice({
-    ...scored,
-    slice: small(2, 3),
+    ...small(2, 3),
     map,
     mapRows: 2,
     mapColumns: 3,
@@ -31,8 +30,7 @@ test('a map on the grid of the slice is the map itself', () => {
 
 test('twice as fine, it is interpolated between the centres and held beyond them', () => {
   const on = mapOnSlice({
-    ...scored,
-    slice: small(1, 4),
+    ...small(1, 4),
     map: Float32Array.from([0, 4]),
     mapRows: 1,
     mapColumns: 2,
@@ -44,8 +42,7 @@ test('twice as fine, it is interpolated between the centres and held beyond them
 
 test('outside of the map there is no value', () => {
   const on = mapOnSlice({
-    ...scored,
-    slice: small(1, 4),
+    ...small(1, 4),
     map: Float32Array.from([7, 7]),
     mapRows: 1,
     mapColumns: 2,

@@ -1,4 +1,4 @@
-import type { ScoredSlice } from './result.ts';
+import type { Heatmap } from './result.ts';
 import type { Affine } from './slice.ts';
 
 /** Applies an affine to a point. */
@@ -19,14 +19,14 @@ export function inverse([a, b, c, d, e, f]: Affine): Affine {
  * The map on the slice's own grid: rows × columns, row-major, each the bilinear interpolation of the map at the
  * pixel's centre. Beyond the outermost centres of the map its edge is held; outside of the map it is NaN.
  */
-export function mapOnSlice({ slice, map, mapRows, mapColumns, gridToSlice }: ScoredSlice): Float32Array {
+export function mapOnSlice({ rows, columns, map, mapRows, mapColumns, gridToSlice }: Heatmap): Float32Array {
   const sliceToGrid = inverse(gridToSlice);
-  const values = new Float32Array(slice.rows * slice.columns);
-  for (let row = 0; row < slice.rows; row++) {
-    for (let column = 0; column < slice.columns; column++) {
+  const values = new Float32Array(rows * columns);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
       const [x, y] = transform(sliceToGrid, column + 0.5, row + 0.5);
       const inside = x >= 0 && x <= mapColumns && y >= 0 && y <= mapRows;
-      values[row * slice.columns + column] = inside ? bilinear(map, mapRows, mapColumns, x, y) : NaN;
+      values[row * columns + column] = inside ? bilinear(map, mapRows, mapColumns, x, y) : NaN;
     }
   }
   return values;

@@ -1,5 +1,5 @@
 import { stringOf } from './keyword.ts';
-import type { ScoredSlice, ScoreValues, StudyResult } from './result.ts';
+import type { Heatmap, ResultContext, ScoredSlice, ScoreValues, StudyResult } from './result.ts';
 import { isUID } from './uid.ts';
 
 /**
@@ -7,45 +7,49 @@ import { isUID } from './uid.ts';
  * UID. Each result object's constructor calls it, so there are no half-built objects.
  */
 export function checkResult(result: StudyResult): void {
-  ensure(result.slices.length > 0, 'a result needs at least one scored slice');
-  const { performedAt, predecessor, algorithm } = result;
-  ensure(!Number.isNaN(performedAt.getTime()), 'performedAt is no date');
+  const first = result.slices[0];
+  if (!first) throw new RangeError('a result needs at least one scored slice');
+  checkContext(result);
+  if (result.predecessor) {
+    ensure(Object.values(result.predecessor).every(isUID), 'predecessor holds something that is no UID');
+  }
+  checkScore(result.study, 'study');
+  const study = stringOf(first.header, 'StudyInstanceUID');
+  for (const scored of result.slices) {
+    checkSlice(result, scored);
+    ensure(
+      stringOf(scored.header, 'StudyInstanceUID') === study,
+      `${nameOf(scored)} belongs to another study`,
+    );
+  }
+}
+
+/** Throws where what the objects of a result have in common is incomplete. */
+export function checkContext({ algorithm, ...result }: ResultContext): void {
+  ensure(!Number.isNaN(result.performedAt.getTime()), 'performedAt is no date');
   ensure(isUID(algorithm.deviceUID), 'algorithm.deviceUID is no UID');
-  for (const name of ['manufacturer', 'modelName', 'softwareVersion', 'algorithmName'] as const) {
+  for (const name of [
+    'manufacturer',
+    'modelName',
+    'softwareVersion',
+    'algorithmName',
+    'algorithmVersion',
+  ] as const) {
     ensure(algorithm[name] !== '', `algorithm.${name} is empty`);
   }
-  ensure(algorithm.algorithmVersion !== '', 'algorithm.algorithmVersion is empty');
   ensure(result.bundleTitle.trim() !== '', 'bundleTitle is empty');
   ensure(
     result.falsePositiveRate > 0 && result.falsePositiveRate < 1,
     'falsePositiveRate lies outside of (0, 1)',
   );
-  if (predecessor) {
-    ensure(Object.values(predecessor).every(isUID), 'predecessor holds something that is no UID');
-  }
-  checkScore(result.study, 'study');
-  const study = stringOf(result.slices[0].header, 'StudyInstanceUID');
-  for (const slice of result.slices) {
-    const where = `slice ${slice.slice.sopInstanceUID} frame ${slice.slice.frame}`;
-    checkSlice(slice, where);
-    ensure(stringOf(slice.header, 'StudyInstanceUID') === study, `${where} belongs to another study`);
-  }
+  ensure(isPositive(result.mapThreshold), 'mapThreshold is not finite and above 0');
 }
 
-/** Throws where a scored slice cannot be drawn; `where` names it in the message. */
-export function checkSlice({ slice, header, score, ...scored }: ScoredSlice, where: string): void {
+/** Throws where a slice is not one that `result` was made from, or lacks what identifies it. */
+export function checkSlice(result: ResultContext, scored: ScoredSlice): void {
+  const { slice, header, score } = scored;
+  const where = nameOf(scored);
   ensure(slice.rows > 0 && slice.columns > 0, `${where}: no rows or columns`);
-  ensure(slice.pixels.length === slice.rows * slice.columns, `${where}: pixels are not rows × columns`);
-  ensure(
-    scored.map.length > 0 && scored.map.length === scored.mapRows * scored.mapColumns,
-    `${where}: map is not mapRows × mapColumns`,
-  );
-  ensure(scored.map.every(Number.isFinite), `${where}: the map holds a value that is not finite`);
-  ensure(
-    Number.isFinite(scored.mapThreshold) && scored.mapThreshold > 0,
-    `${where}: mapThreshold is not finite and above 0`,
-  );
-  ensure(scored.gridToSlice.every(Number.isFinite), `${where}: gridToSlice holds a value that is not finite`);
   for (const keyword of ['SOPClassUID', 'SOPInstanceUID', 'SeriesInstanceUID', 'StudyInstanceUID']) {
     ensure(isUID(stringOf(header, keyword) ?? ''), `${where}: header has no well-formed ${keyword}`);
   }
@@ -53,7 +57,26 @@ export function checkSlice({ slice, header, score, ...scored }: ScoredSlice, whe
     stringOf(header, 'SOPInstanceUID') === slice.sopInstanceUID,
     `${where}: header is of another instance`,
   );
+  ensure(result.sourceUIDs.includes(slice.sopInstanceUID), `${where} is not among the sources`);
   checkScore(score, where);
+}
+
+/** Throws where a heatmap cannot be drawn. */
+export function checkHeatmap(heatmap: Heatmap): void {
+  const { rows, columns, pixels, map, mapRows, mapColumns, gridToSlice, mapThreshold } = heatmap;
+  ensure(pixels.length === rows * columns, 'pixels are not rows × columns');
+  ensure(map.length > 0 && map.length === mapRows * mapColumns, 'map is not mapRows × mapColumns');
+  ensure(map.every(Number.isFinite), 'the map holds a value that is not finite');
+  ensure(isPositive(mapThreshold), 'mapThreshold is not finite and above 0');
+  ensure(gridToSlice.every(Number.isFinite), 'gridToSlice holds a value that is not finite');
+}
+
+function nameOf({ slice }: ScoredSlice): string {
+  return `slice ${slice.sopInstanceUID} frame ${slice.frame}`;
+}
+
+function isPositive(value: number): boolean {
+  return Number.isFinite(value) && value > 0;
 }
 
 function checkScore(score: ScoreValues, where: string): void {

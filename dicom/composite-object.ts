@@ -2,7 +2,7 @@ import { type Attributes, dataSet, stringOf } from './keyword.ts';
 import { dateTime } from './date-time.ts';
 import type { DicomJson } from './dicom-json.ts';
 import { contributingEquipment, generalEquipment } from './equipment.ts';
-import type { ResultObject, StudyResult } from './result.ts';
+import type { ResultContext, ResultObject } from './result.ts';
 import { resultUid } from './result-uid.ts';
 import { patientAndStudy } from './source-attributes.ts';
 import { withoutMiddle } from './without-middle.ts';
@@ -23,7 +23,7 @@ export interface ObjectKind {
  * node as equipment, and the job's time as every date.
  */
 export function compositeAttributes(
-  result: StudyResult,
+  result: ResultContext,
   header: DicomJson,
   kind: ObjectKind,
   index: number,

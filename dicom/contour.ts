@@ -1,5 +1,5 @@
 import { transform } from './anomaly-map.ts';
-import type { ScoredSlice } from './result.ts';
+import type { Heatmap } from './result.ts';
 
 /** x along columns, y along rows, in the slice's continuous coordinates (PS3.3 C.18.6.1.2). */
 export type Point = readonly [x: number, y: number];
@@ -23,15 +23,15 @@ const TOLERANCE = 0.25;
  * The outer outlines of the regions in which the map exceeds its threshold, in slice coordinates, clipped to
  * the image, the largest first. Holes are not drawn: a POLYLINE cannot express them.
  */
-export function contours(scored: ScoredSlice): Contour[] {
-  const { slice, map, mapRows, mapColumns, gridToSlice } = scored;
+export function contours(heatmap: Heatmap): Contour[] {
+  const { rows, columns, map, mapRows, mapColumns, gridToSlice, mapThreshold } = heatmap;
   const smallest = SMALLEST_REGION * mapRows * mapColumns;
-  return traceLoops(map, mapRows, mapColumns, scored.mapThreshold)
+  return traceLoops(map, mapRows, mapColumns, mapThreshold)
     .filter((loop) => signedArea(loop) >= smallest)
     .map((loop) => {
       const onSlice = loop.map(([x, y]) => transform(gridToSlice, x, y));
-      const points = simplified(clipped(onSlice, slice.columns, slice.rows));
-      return { points, area: Math.abs(signedArea(points)), maximum: maximumInside(loop, scored) };
+      const points = simplified(clipped(onSlice, columns, rows));
+      return { points, area: Math.abs(signedArea(points)), maximum: maximumInside(loop, heatmap) };
     })
     .filter(({ points, area }) => points.length >= 3 && area > 0)
     .sort((a, b) => b.area - a.area);
@@ -142,7 +142,7 @@ function signedArea(points: readonly Point[]): number {
   }, 0);
 }
 
-function maximumInside(loop: readonly Point[], { map, mapRows, mapColumns }: ScoredSlice): number {
+function maximumInside(loop: readonly Point[], { map, mapRows, mapColumns }: Heatmap): number {
   const bounds = (axis: 0 | 1, size: number) => {
     const least = loop.reduce((value, point) => Math.min(value, point[axis]), size);
     const greatest = loop.reduce((value, point) => Math.max(value, point[axis]), 0);

@@ -1,4 +1,4 @@
-import type { StudyResult } from './result.ts';
+import type { ResultContext } from './result.ts';
 import { uidFrom } from './uid.ts';
 
 /**
@@ -6,14 +6,20 @@ import { uidFrom } from './uid.ts';
  * kind. It depends on the source instances, the bundle, the output settings and the writer's version only,
  * so a retry finds its own objects, and nothing else ever bears their UIDs.
  */
-export function resultUid(result: StudyResult, kind: string, ...index: number[]): string {
-  const sources = new Set(result.slices.map(({ slice }) => slice.sopInstanceUID));
-  return uidFrom([
-    ...[...sources].sort(),
-    result.algorithm.algorithmVersion,
-    result.outputSettings,
-    result.algorithm.softwareVersion,
-    kind,
-    index.join('.'),
-  ]);
+export function resultUid(result: ResultContext, kind: string, ...index: number[]): string {
+  return uidFrom([...identity(result), kind, index.join('.')]);
+}
+
+/** Stands for a whole result: two of the same identity have the same UIDs. */
+export function resultIdentity(result: ResultContext): string {
+  return uidFrom(identity(result));
+}
+
+function identity({ sourceUIDs, algorithm, outputSettings }: ResultContext): string[] {
+  return [
+    ...[...new Set(sourceUIDs)].sort(),
+    algorithm.algorithmVersion,
+    outputSettings,
+    algorithm.softwareVersion,
+  ];
 }

@@ -4,12 +4,33 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Attributes, dataSet } from './keyword.ts';
 import type { DicomJson } from './dicom-json.ts';
-import type { ScoredSlice, StudyResult } from './result.ts';
+import { contours } from './contour.ts';
+import { reportedSlices } from './reported-slices.ts';
+import type { Heatmap, ResultObject, ScoredSlice, StudyResult } from './result.ts';
+import { secondaryCapture } from './sc/secondary-capture.ts';
 import type { PlaneGeometry, Slice } from './slice.ts';
 import { uidFrom } from './uid.ts';
 
 const GRID = 56;
 const MAP_THRESHOLD = 0.02;
+
+/** A result with the heatmaps that a real one does not keep. */
+export interface ScoredStudy extends StudyResult {
+  /** Of each slice. */
+  heatmaps: Heatmap[];
+}
+
+interface DrawnSlice {
+  scored: ScoredSlice;
+  heatmap: Heatmap;
+}
+
+/** The Secondary Captures of the reported slices. */
+export function secondaryCaptures(study: ScoredStudy): ResultObject[] {
+  return reportedSlices(study).map(({ scored, index }) =>
+    secondaryCapture(study, scored, index, study.heatmaps[index]),
+  );
+}
 
 /** Synthetic scored studies, one of each shape of source: volumes, a projection, frames of one object. */
 export const SOURCES = {
@@ -24,7 +45,7 @@ export function scoredVolume(
   sopClassUID: string,
   rows: number,
   columns: number,
-): StudyResult {
+): ScoredStudy {
   return resultOf(
     [0, 1, 2].map((index) => {
       const geometry: PlaneGeometry = {
@@ -50,7 +71,7 @@ export function scoredVolume(
   );
 }
 
-export function scoredProjection(): StudyResult {
+export function scoredProjection(): ScoredStudy {
   const sopInstanceUID = uidFrom(['CR', '0']);
   const header = sourceHeader('CR', '1.2.840.10008.5.1.4.1.1.1', sopInstanceUID, {
     PatientOrientation: ['L', 'F'],
@@ -62,7 +83,7 @@ export function scoredProjection(): StudyResult {
   return resultOf([scoredSlice({ sopInstanceUID, frame: 1, rows: 151, columns: 201 }, header, 1)]);
 }
 
-export function scoredFrames(): StudyResult {
+export function scoredFrames(): ScoredStudy {
   const sopInstanceUID = uidFrom(['OPT', '0']);
   const header = sourceHeader('OPT', '1.2.840.10008.5.1.4.1.1.77.1.5.4', sopInstanceUID, {
     NumberOfFrames: 4,
@@ -108,7 +129,7 @@ function sourceHeader(
 }
 
 /** The middle one of three is flagged; its map holds two bumps above the threshold, one of them at the edge. */
-function scoredSlice(slice: Omit<Slice, 'pixels'>, header: DicomJson, index: number): ScoredSlice {
+function scoredSlice(slice: Omit<Slice, 'pixels'>, header: DicomJson, index: number): DrawnSlice {
   const bump = (x: number, y: number, cx: number, cy: number, width: number) =>
     Math.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * width * width));
   const map = Float32Array.from({ length: GRID * GRID }, (_, at) => {
@@ -116,27 +137,34 @@ function scoredSlice(slice: Omit<Slice, 'pixels'>, header: DicomJson, index: num
     return 0.004 + (index === 1 ? 0.05 * bump(x, y, 30, 25, 4) + 0.04 * bump(x, y, GRID, 40, 5) : 0);
   });
   const rawScore = index === 1 ? 0.054 + 1 / 3e5 : 0.0123456789012345;
-  return {
-    slice: { ...slice, pixels: new Uint8Array(slice.rows * slice.columns).map((_, at) => (at * 7) % 200) },
-    header,
-    score: {
-      rawScore,
-      pValue: index === 1 ? 1 / 301 : 0.7,
-      percentile: index === 1 ? 100 * (1 - 1 / 301) : 30,
-      threshold: 0.0423,
-      flagged: rawScore > 0.0423,
-    },
+  const { rows, columns } = slice;
+  const heatmap: Heatmap = {
+    rows,
+    columns,
+    pixels: new Uint8Array(rows * columns).map((_, at) => (at * 7) % 200),
     map,
     mapRows: GRID,
     mapColumns: GRID,
-    gridToSlice: [slice.columns / GRID, 0, 0, 0, slice.rows / GRID, 0],
+    gridToSlice: [columns / GRID, 0, 0, 0, rows / GRID, 0],
     mapThreshold: MAP_THRESHOLD,
   };
+  const score = {
+    rawScore,
+    pValue: index === 1 ? 1 / 301 : 0.7,
+    percentile: index === 1 ? 100 * (1 - 1 / 301) : 30,
+    threshold: 0.0423,
+    flagged: rawScore > 0.0423,
+  };
+  return { scored: { slice, header, score, regions: contours(heatmap) }, heatmap };
 }
 
-function resultOf(slices: ScoredSlice[]): StudyResult {
+function resultOf(drawn: DrawnSlice[]): ScoredStudy {
+  const slices = drawn.map(({ scored }) => scored);
   return {
     slices,
+    heatmaps: drawn.map(({ heatmap }) => heatmap),
+    sourceUIDs: slices.map(({ slice }) => slice.sopInstanceUID),
+    mapThreshold: MAP_THRESHOLD,
     study: slices.map(({ score }) => score).reduce((a, b) => (b.rawScore > a.rawScore ? b : a)),
     falsePositiveRate: 0.05,
     algorithm: {

@@ -2,14 +2,16 @@ import { scoredProjection, scoredVolume } from '../scored-study.fixture.ts';
 import { heatmapOverlay } from './heatmap-overlay.ts';
 import { INFERNO } from './inferno.generated.ts';
 
-const scored = scoredVolume('CT', '1.2.840.10008.5.1.4.1.1.2', 256, 256).slices[1];
-const { pixels: source } = scored.slice;
+const { slices, heatmaps } = scoredVolume('CT', '1.2.840.10008.5.1.4.1.1.2', 256, 256);
+const { score } = slices[1];
+const heatmap = heatmaps[1];
+const { pixels: source } = heatmap;
 const at = (image: { pixels: Uint8Array }, row: number, column: number) => [
   ...image.pixels.subarray(3 * (row * 256 + column), 3 * (row * 256 + column) + 3),
 ];
 
 test('where the map is low, the slice shows as it is', () => {
-  const image = heatmapOverlay(scored, 'bundle');
+  const image = heatmapOverlay(heatmap, score, 'bundle');
   for (const [row, column] of [
     [60, 60],
     [200, 60],
@@ -21,7 +23,7 @@ test('where the map is low, the slice shows as it is', () => {
 });
 
 test('where it is twice its threshold or more, half the end of the colour map lies over the slice', () => {
-  const image = heatmapOverlay(scored, 'bundle');
+  const image = heatmapOverlay(heatmap, score, 'bundle');
   const [row, column] = [Math.round((25 / 56) * 256), Math.round((30 / 56) * 256)];
   const grey = source[row * 256 + column];
   const end = [...INFERNO.subarray(3 * 255)];
@@ -36,29 +38,28 @@ test('the colour map is matplotlib’s: known entries', () => {
 });
 
 test('the picture says that it is not for diagnostic use, and changes with the score and the title', () => {
-  const blank = { ...scored, map: new Float32Array(scored.map.length) };
-  const picture = (title: string, slice = blank) => Buffer.from(heatmapOverlay(slice, title).pixels);
+  const blank = { ...heatmap, map: new Float32Array(heatmap.map.length) };
+  const picture = (title: string, shown = score) => Buffer.from(heatmapOverlay(blank, shown, title).pixels);
   const amber = (row: number) => {
     const line = picture('a').subarray(3 * 256 * row, 3 * 256 * (row + 1));
     return line.includes(Buffer.from([255, 200, 60]));
   };
   expect([...Array(20).keys()].some(amber)).toBe(true);
   expect(picture('a').equals(picture('b'))).toBe(false);
-  const higher = { ...blank, score: { ...blank.score, percentile: 42 } };
-  expect(picture('a').equals(picture('a', higher))).toBe(false);
+  expect(picture('a').equals(picture('a', { ...score, percentile: 42 }))).toBe(false);
 });
 
 test('every size keeps its rows and columns', () => {
-  const [projection] = scoredProjection().slices;
+  const [projection] = scoredProjection().heatmaps;
   for (const [rows, columns] of [
     [24, 44],
     [64, 64],
     [96, 128],
     [1500, 1000],
   ]) {
-    const slice = { ...projection.slice, rows, columns, pixels: new Uint8Array(rows * columns) };
     const image = heatmapOverlay(
-      { ...projection, slice },
+      { ...projection, rows, columns, pixels: new Uint8Array(rows * columns) },
+      score,
       'A very long title of a bundle '.repeat(9) + '(UNTRAINED)',
     );
     expect([image.rows, image.columns, image.pixels.length]).toEqual([rows, columns, 3 * rows * columns]);

@@ -1,7 +1,7 @@
 import { mapOnSlice } from '../anomaly-map.ts';
-import { checkSlice } from '../check-result.ts';
+import { checkHeatmap } from '../check-result.ts';
 import { contours, distanceToSegment, type Point } from '../contour.ts';
-import type { ScoredSlice } from '../result.ts';
+import type { Heatmap, ScoreValues } from '../result.ts';
 import { withoutMiddle } from '../without-middle.ts';
 import { drawText } from './bitmap-text.ts';
 import { type BitmapFont, FIXED_10X20, FIXED_4X6, FIXED_5X8, FIXED_6X13 } from './fixed-fonts.generated.ts';
@@ -29,26 +29,24 @@ const TEXT_SHARE = 0.36;
  *
  * Throws where the slice is malformed or too small to carry the notice legibly (44 × 24 pixels).
  */
-export function heatmapOverlay(scored: ScoredSlice, bundleTitle: string): RgbImage {
-  const { rows, columns, sopInstanceUID, pixels } = scored.slice;
-  checkSlice(scored, `slice ${sopInstanceUID}`);
+export function heatmapOverlay(heatmap: Heatmap, score: ScoreValues, bundleTitle: string): RgbImage {
+  const { rows, columns, pixels } = heatmap;
+  checkHeatmap(heatmap);
   if (columns < 44 || rows < 24) {
-    throw new RangeError(
-      `slice ${sopInstanceUID}: ${columns} × ${rows} pixels cannot carry the notice legibly`,
-    );
+    throw new RangeError(`${columns} × ${rows} pixels cannot carry the notice legibly`);
   }
   const image = { rows, columns, pixels: new Uint8Array(3 * rows * columns) };
   pixels.forEach((grey, index) => image.pixels.fill(grey, 3 * index, 3 * index + 3));
-  drawMap(image, scored);
-  for (const { points } of contours(scored)) drawOutline(image, points);
-  drawScale(image, scored.mapThreshold);
-  drawNotes(image, scored, bundleTitle);
+  drawMap(image, heatmap);
+  for (const { points } of contours(heatmap)) drawOutline(image, points);
+  drawScale(image, heatmap.mapThreshold);
+  drawNotes(image, score, bundleTitle);
   return image;
 }
 
-function drawMap(image: RgbImage, scored: ScoredSlice): void {
-  mapOnSlice(scored).forEach((value, index) => {
-    const strength = Math.min(1, value / (SCALE_END * scored.mapThreshold));
+function drawMap(image: RgbImage, heatmap: Heatmap): void {
+  mapOnSlice(heatmap).forEach((value, index) => {
+    const strength = Math.min(1, value / (SCALE_END * heatmap.mapThreshold));
     const opacity = (GREATEST_OPACITY * (strength - TRANSPARENT_BELOW)) / (1 - TRANSPARENT_BELOW);
     // NaN, outside of the map, is not above zero either.
     if (!(opacity > 0)) return;
@@ -140,7 +138,7 @@ function drawScale(image: RgbImage, threshold: number): void {
 }
 
 /** The notice and the title above, the score below; the most important lines first where room is short. */
-function drawNotes(image: RgbImage, { score }: ScoredSlice, bundleTitle: string): void {
+function drawNotes(image: RgbImage, score: ScoreValues, bundleTitle: string): void {
   const { font, scale, width, height, margin } = lettering(image);
   const perLine = Math.floor((image.columns - 2 * margin) / width);
   const notice = ['NOT FOR DIAGNOSTIC USE', 'NOT FOR|DIAGNOSTIC USE', 'NOT FOR|DIAGNOSTIC|USE']

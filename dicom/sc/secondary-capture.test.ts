@@ -1,15 +1,24 @@
 import { describeWith } from '../../fixtures/required-program.ts';
 import { itemsOf, stringOf, stringsOf } from '../keyword.ts';
-import { judge, PYTHON, readByPydicom, scoredProjection, SOURCES } from '../scored-study.fixture.ts';
+import {
+  judge,
+  PYTHON,
+  readByPydicom,
+  scoredProjection,
+  secondaryCaptures,
+  SOURCES,
+  type ScoredStudy,
+} from '../scored-study.fixture.ts';
 import { heatmapOverlay } from './heatmap-overlay.ts';
-import { secondaryCaptures } from './secondary-capture.ts';
+import { secondaryCapture } from './secondary-capture.ts';
 
 describeWith([PYTHON, 'dciodvfy', 'dcm2pnm'], 'secondary captures, as others read them', () => {
   for (const [name, scored] of Object.entries(SOURCES)) {
     describe(name, () => {
       const result = scored();
       const [object] = secondaryCaptures(result);
-      const { slice, header } = result.slices.find(({ score }) => score.flagged)!;
+      const index = result.slices.findIndex(({ score }) => score.flagged);
+      const { slice, header, score } = result.slices[index];
 
       test('dciodvfy finds no error', () => {
         const { output } = judge(object.bytes, 'dciodvfy');
@@ -23,10 +32,7 @@ describeWith([PYTHON, 'dciodvfy', 'dcm2pnm'], 'secondary captures, as others rea
 
       test('pydicom reads the picture, the patient and the source', () => {
         const read = readByPydicom(object.bytes);
-        const picture = heatmapOverlay(
-          result.slices.find(({ score }) => score.flagged)!,
-          result.bundleTitle,
-        );
+        const picture = heatmapOverlay(result.heatmaps[index], score, result.bundleTitle);
         const pixels = Buffer.from(read['7FE00010'].InlineBinary!, 'base64');
         expect(pixels.subarray(0, picture.pixels.length).equals(picture.pixels)).toBe(true);
         expect([stringOf(read, 'Rows'), stringOf(read, 'Columns')].map(Number)).toEqual([
@@ -62,67 +68,54 @@ describeWith([PYTHON, 'dciodvfy', 'dcm2pnm'], 'secondary captures, as others rea
   }
 });
 
-const bytesOf = (...parameters: Parameters<typeof secondaryCaptures>) =>
-  [...secondaryCaptures(...parameters)].map(({ bytes }) => Buffer.from(bytes).toString('base64'));
-const uidsOf = (...parameters: Parameters<typeof secondaryCaptures>) =>
-  [...secondaryCaptures(...parameters)].map(({ sopInstanceUID }) => sopInstanceUID);
+const bytesOf = (study: ScoredStudy) => Buffer.concat(secondaryCaptures(study).map(({ bytes }) => bytes));
+const uidsOf = (study: ScoredStudy) => secondaryCaptures(study).map(({ sopInstanceUID }) => sopInstanceUID);
 
 test('the same input gives the same bytes', () => {
-  expect(bytesOf(SOURCES['CT volume'](), 'all')).toEqual(bytesOf(SOURCES['CT volume'](), 'all'));
+  expect(bytesOf(SOURCES['CT volume']()).equals(bytesOf(SOURCES['CT volume']()))).toBe(true);
 });
 
-test('another bundle, other settings or another writer give other UIDs', () => {
-  const result = SOURCES['CT volume']();
+test('another bundle, other settings, another writer or other sources give other UIDs', () => {
+  const study = SOURCES['CT volume']();
   const variants = [
-    result,
-    { ...result, algorithm: { ...result.algorithm, algorithmVersion: 'brain-mri@ba9876543210' } },
-    { ...result, algorithm: { ...result.algorithm, softwareVersion: '0.2.0' } },
-    { ...result, outputSettings: 'sc=all' },
-    { ...result, slices: result.slices.slice(1) },
+    study,
+    { ...study, algorithm: { ...study.algorithm, algorithmVersion: 'brain-mri@ba9876543210' } },
+    { ...study, algorithm: { ...study.algorithm, softwareVersion: '0.2.0' } },
+    { ...study, outputSettings: 'sc=all' },
+    { ...study, sourceUIDs: study.sourceUIDs.slice(1) },
   ];
   const uids = variants.flatMap((variant) => uidsOf(variant));
   expect(new Set(uids).size).toBe(variants.length);
 });
 
-test('the flagged slices are drawn, the highest one if none is, or all', () => {
-  const result = SOURCES['CT volume']();
-  expect(uidsOf(result)).toHaveLength(1);
-  expect(uidsOf(result, 'all')).toHaveLength(3);
-  expect(uidsOf(result)).toEqual([uidsOf(result, 'all')[1]]);
-  const none = {
-    ...result,
-    slices: result.slices.map((slice) => ({ ...slice, score: { ...slice.score, flagged: false } })),
-  };
-  expect(uidsOf(none)).toEqual(uidsOf(result));
-});
-
 test('what cannot be drawn is refused by name', () => {
-  const result = scoredProjection();
-  const [scored] = result.slices;
-  const first = (slice: object) => ({ ...result, slices: [{ ...scored, ...slice }] });
-  const uid = scored.slice.sopInstanceUID;
-  expect(() => uidsOf({ ...result, slices: [] })).toThrow('at least one scored slice');
-  expect(() => uidsOf(first({ mapRows: 3 }))).toThrow(
-    `slice ${uid} frame 1: map is not mapRows × mapColumns`,
+  const study = scoredProjection();
+  const [scored] = study.slices;
+  const [heatmap] = study.heatmaps;
+  const drawing = (part: object) => () => secondaryCapture(study, scored, 0, { ...heatmap, ...part });
+  expect(drawing({ mapRows: 3 })).toThrow('map is not mapRows × mapColumns');
+  expect(drawing({ map: heatmap.map.map(() => NaN) })).toThrow('not finite');
+  expect(drawing({ mapThreshold: 0 })).toThrow('mapThreshold');
+  expect(drawing({ gridToSlice: [1, 1, 0, 1, 1, 0] })).toThrow('cannot be inverted');
+  expect(drawing({ rows: 20, columns: 20, pixels: new Uint8Array(400) })).toThrow('cannot carry the notice');
+
+  const of = (part: object) => () => secondaryCapture(study, { ...scored, ...part }, 0, heatmap);
+  expect(of({ score: { ...scored.score, threshold: Infinity } })).toThrow(
+    `slice ${scored.slice.sopInstanceUID} frame 1: threshold is not finite`,
   );
-  expect(() => uidsOf(first({ map: scored.map.map(() => NaN) }))).toThrow('not finite');
-  expect(() => uidsOf(first({ mapThreshold: 0 }))).toThrow('mapThreshold');
-  expect(() => uidsOf(first({ gridToSlice: [1, 1, 0, 1, 1, 0] }))).toThrow('cannot be inverted');
-  expect(() => uidsOf(first({ score: { ...scored.score, threshold: Infinity } }))).toThrow(
-    'threshold is not finite',
+  expect(of({ header: { ...scored.header, '0020000D': { vr: 'UI', Value: ['1.02'] } } })).toThrow(
+    'StudyInstanceUID',
   );
-  const header = { ...scored.header, '0020000D': { vr: 'UI', Value: ['1.02'] } };
-  expect(() => uidsOf(first({ header }))).toThrow('StudyInstanceUID');
-  const tiny = { ...scored.slice, rows: 20, columns: 20, pixels: new Uint8Array(400) };
-  expect(() => uidsOf(first({ slice: tiny }))).toThrow('cannot carry the notice');
+  expect(() => secondaryCapture({ ...study, sourceUIDs: [] }, scored, 0, heatmap)).toThrow(
+    'not among the sources',
+  );
 });
 
 test('malformed values of the source are left out, and never named', () => {
-  const result = scoredProjection();
-  const [scored] = result.slices;
-  const header = { ...scored.header, '00100030': { vr: 'DA', Value: ['1950-Jan-01'] } };
-  const [{ bytes }] = secondaryCaptures({ ...result, slices: [{ ...scored, header }] });
-  expect(Buffer.from(bytes).includes('1950-Jan')).toBe(false);
+  const study = scoredProjection();
+  const header = { ...study.slices[0].header, '00100030': { vr: 'DA', Value: ['1950-Jan-01'] } };
+  const bytes = bytesOf({ ...study, slices: [{ ...study.slices[0], header }] });
+  expect(bytes.includes('1950-Jan')).toBe(false);
   // Type 2: present and empty.
-  expect(Buffer.from(bytes).includes(Buffer.from([0x10, 0x00, 0x30, 0x00, 0x44, 0x41, 0, 0]))).toBe(true);
+  expect(bytes.includes(Buffer.from([0x10, 0x00, 0x30, 0x00, 0x44, 0x41, 0, 0]))).toBe(true);
 });

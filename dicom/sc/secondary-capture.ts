@@ -1,9 +1,8 @@
-import { checkResult } from '../check-result.ts';
+import { checkContext, checkSlice } from '../check-result.ts';
 import { compositeAttributes, type ObjectKind, resultObject, sourceReference } from '../composite-object.ts';
 import { type Attributes, dataSet, stringOf } from '../keyword.ts';
 import type { DicomJson } from '../dicom-json.ts';
-import { reportedSlices } from '../reported-slices.ts';
-import type { ResultObject, ScoredSlice, StudyResult } from '../result.ts';
+import type { Heatmap, ResultContext, ResultObject, ScoredSlice } from '../result.ts';
 import { copied } from '../source-attributes.ts';
 import { heatmapOverlay } from './heatmap-overlay.ts';
 import { imagePlane } from './image-plane.ts';
@@ -34,32 +33,30 @@ const COPIED_WITHOUT_PLANE = [
 const COPIED_WITH_PLANE = ['SliceThickness', 'PositionReferenceIndicator'];
 
 /**
- * One Secondary Capture Image object (PS3.3 A.8.1) a slice: 8-bit RGB, single-frame, uncompressed, with the
- * heatmap over the slice at the slice's own size (`heatmapOverlay`). `slices` says which: the flagged ones (the
- * highest one if none is), or all. Made one at a time, since a study's pictures need not fit in memory.
+ * The Secondary Capture Image object (PS3.3 A.8.1) of a slice: 8-bit RGB, single-frame, uncompressed, with the
+ * heatmap over the slice at the slice's own size (`heatmapOverlay`).
  *
  * Throws where the result is incomplete or inconsistent; the message names what and where.
+ *
+ * @param index of the slice among the scored ones, from 0
  */
-export function* secondaryCaptures(
-  result: StudyResult,
-  slices: 'flagged' | 'all' = 'flagged',
-): Generator<ResultObject> {
-  checkResult(result);
-  const drawn =
-    slices === 'all' ? result.slices.map((scored, index) => ({ scored, index })) : reportedSlices(result);
-  for (const { scored, index } of drawn) yield secondaryCapture(result, scored, index);
-}
-
-function secondaryCapture(result: StudyResult, scored: ScoredSlice, index: number): ResultObject {
+export function secondaryCapture(
+  result: ResultContext,
+  scored: ScoredSlice,
+  index: number,
+  heatmap: Heatmap,
+): ResultObject {
+  checkContext(result);
+  checkSlice(result, scored);
   const { header, slice } = scored;
-  const { rows, columns, pixels } = heatmapOverlay(scored, result.bundleTitle);
+  const { rows, columns, pixels } = heatmapOverlay(heatmap, scored.score, result.bundleTitle);
   const dataset = {
     ...compositeAttributes(result, header, SECONDARY_CAPTURE, index),
     ...dataSet({
       ConversionType: 'WSD',
       ImageType: ['DERIVED', 'SECONDARY'],
       DerivationDescription:
-        `Anomaly map over the source slice, opacity growing with the map; outlines at ${scored.mapThreshold}. ` +
+        `Anomaly map over the source slice, opacity growing with the map; outlines at ${heatmap.mapThreshold}. ` +
         `${result.algorithm.algorithmName}, ${result.bundleTitle}. Not for diagnostic use.`,
       SourceImageSequence: [
         {

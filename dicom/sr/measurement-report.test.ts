@@ -55,11 +55,11 @@ describeWith([PYTHON, 'dciodvfy', 'dsrdump'], 'measurement reports, as others re
         expect(scores.algorithmVersion).toBe(result.algorithm.algorithmVersion);
         expect(scores.bundleTitle).toBe(result.bundleTitle);
         expect(scores.slices).toEqual(
-          flagged.map(({ slice, score, mapThreshold }) => ({
+          flagged.map(({ slice, score }) => ({
             sopInstanceUID: slice.sopInstanceUID,
             frame: slice.frame,
             score,
-            mapThreshold,
+            mapThreshold: result.mapThreshold,
           })),
         );
         for (const measured of items.flatMap(({ item }) => itemsOf(item, 'MeasuredValueSequence'))) {

@@ -1,6 +1,6 @@
 import { checkResult } from '../check-result.ts';
 import { compositeAttributes, type ObjectKind, resultObject, sourceReference } from '../composite-object.ts';
-import { contours, type Contour } from '../contour.ts';
+import type { Contour } from '../contour.ts';
 import { type Attributes, dataSet, itemsOf, stringOf } from '../keyword.ts';
 import type { DicomJson } from '../dicom-json.ts';
 import { type ReportedSlice, reportedSlices } from '../reported-slices.ts';
@@ -144,11 +144,11 @@ function measurementGroups(result: StudyResult, { scored, index }: ReportedSlice
       ...algorithmIdentification(result.algorithm),
       image('CONTAINS', DCM.sourceOfMeasurement, source),
       ...scoreItems(scored.score, [inferredFrom]),
-      measurement(QFAE.mapThreshold, scored.mapThreshold, UCUM.noUnits, [inferredFrom]),
+      measurement(QFAE.mapThreshold, result.mapThreshold, UCUM.noUnits, [inferredFrom]),
     ],
     '1501',
   );
-  const regions = contours(scored).map((contour, region) =>
+  const regions = scored.regions.map((contour, region) =>
     container(
       DCM.measurementGroup,
       [

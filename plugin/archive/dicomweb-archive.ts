@@ -1,0 +1,145 @@
+import { randomUUID } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import * as dicomweb from 'dicomweb-client';
+import { Agent, fetch, type RequestInit } from 'undici';
+import type { DicomJson } from '../../dicom/dicom-json.ts';
+import type { ResultObject } from '../../dicom/result.ts';
+import { parseMediaType } from '../dicomweb/media-type.ts';
+import { boundaryOf, readParts, writeParts } from '../dicomweb/multipart.ts';
+import type { Archive, InstanceReference } from './archive.ts';
+import { FetchRequest } from './fetch-request.ts';
+
+/** How to reach a DICOMweb server. */
+export interface DicomWebAddress {
+  name: string;
+  /** Root of the DICOMweb service. */
+  url: string;
+  /** Sent with every request: authorization, for one. */
+  headers: Record<string, string>;
+  /** A server that says nothing for this long has failed. */
+  timeoutMs: number;
+}
+
+/** The client's search; its own types name a browser's XMLHttpRequest. */
+interface SearchClient {
+  searchForInstances(options: {
+    studyInstanceUID: string;
+    request: { instance: FetchRequest };
+  }): Promise<DicomJson[]>;
+}
+
+/** An archive behind DICOMweb: QIDO-RS to ask, WADO-RS to fetch, STOW-RS to store (PS3.18 chapter 10). */
+export class DicomWebArchive implements Archive {
+  readonly name: string;
+  readonly #address: DicomWebAddress;
+  readonly #client: SearchClient;
+  readonly #dispatcher: Agent;
+
+  constructor(address: DicomWebAddress) {
+    this.name = address.name;
+    this.#address = address;
+    this.#dispatcher = new Agent({ headersTimeout: address.timeoutMs, bodyTimeout: address.timeoutMs });
+    const { url, headers } = address;
+    this.#client = new dicomweb.api.DICOMwebClient({
+      url,
+      headers,
+      verbose: false,
+    } as never) as unknown as SearchClient;
+  }
+
+  async instances(studyInstanceUID: string): Promise<InstanceReference[]> {
+    const request = new FetchRequest(this.#dispatcher);
+    const found = await this.#client
+      .searchForInstances({ studyInstanceUID, request: { instance: request } })
+      .catch(() => {
+        throw new Error(`${this.name}: search for instances failed: ${reasonOf(request)}`, {
+          cause: request.failure,
+        });
+      });
+    return found.map((attributes) => ({
+      sopInstanceUID: uidAt(attributes, '00080018'),
+      seriesInstanceUID: uidAt(attributes, '0020000E'),
+      sopClassUID: uidAt(attributes, '00080016'),
+    }));
+  }
+
+  async retrieve(studyInstanceUID: string, seriesInstanceUID: string, folder: string): Promise<string[]> {
+    const answer = await this.#fetch(`/studies/${studyInstanceUID}/series/${seriesInstanceUID}`, {
+      headers: { accept: 'multipart/related; type="application/dicom"; transfer-syntax=*' },
+    });
+    const mediaType = parseMediaType(answer.headers.get('content-type') ?? undefined);
+    if (answer.status !== 200 || !mediaType || !answer.body) {
+      await answer.body?.cancel();
+      throw new Error(`${this.name}: retrieving series ${seriesInstanceUID} was answered ${answer.status}`);
+    }
+    const files: string[] = [];
+    for await (const part of readParts(Readable.fromWeb(answer.body), boundaryOf(mediaType))) {
+      const file = join(folder, `${randomUUID()}.dcm`);
+      await pipeline(part.body, createWriteStream(file));
+      files.push(file);
+    }
+    return files;
+  }
+
+  async store(objects: ResultObject[]): Promise<void> {
+    if (objects.length === 0) return;
+    const boundary = randomUUID();
+    const parts = objects.map(({ bytes }) => ({ contentType: 'application/dicom', body: [bytes] }));
+    const answer = await this.#fetch('/studies', {
+      method: 'POST',
+      headers: {
+        'content-type': `multipart/related; type="application/dicom"; boundary=${boundary}`,
+        accept: 'application/dicom+json',
+      },
+      body: Readable.from(writeParts(parts, boundary), { objectMode: false }),
+      duplex: 'half',
+    });
+    // Servers differ in the status of a request of which a part failed; the body says what is stored.
+    const body = await answer.json().catch(() => ({}));
+    const stored = new Set(
+      (((body as DicomJson)['00081199']?.Value ?? []) as DicomJson[]).map((item) => uidAt(item, '00081155')),
+    );
+    const missing = objects.filter(({ sopInstanceUID }) => !stored.has(sopInstanceUID));
+    if (missing.length > 0) {
+      throw new Error(
+        `${this.name}: storing was answered ${answer.status}; ${missing.length} of ${objects.length} objects were not stored, first ${missing[0].sopInstanceUID}`,
+      );
+    }
+  }
+
+  /** DICOMweb has no deletion that every server knows. */
+  remove(_study: string, _objects: InstanceReference[]): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+
+  async #fetch(path: string, init: Omit<RequestInit, 'headers'> & { headers: Record<string, string> }) {
+    try {
+      return await fetch(`${this.#address.url}${path}`, {
+        ...init,
+        headers: { ...this.#address.headers, ...init.headers },
+        dispatcher: this.#dispatcher,
+      });
+    } catch (error) {
+      throw new Error(`${this.name}: ${(error as Error).message}: ${causeOf(error)}`, { cause: error });
+    }
+  }
+}
+
+function uidAt(attributes: DicomJson, tag: string): string {
+  const value = attributes[tag]?.Value?.[0];
+  if (typeof value !== 'string') throw new Error(`an answer without (${tag.slice(0, 4)},${tag.slice(4)})`);
+  return value;
+}
+
+function reasonOf(request: FetchRequest): string {
+  return request.status === 0 ? causeOf(request.failure) : `status ${request.status}`;
+}
+
+/** `fetch` hides what went wrong behind "fetch failed". */
+function causeOf(error: unknown): string {
+  const cause = error instanceof Error ? (error.cause ?? error) : error;
+  return cause instanceof Error ? ((cause as NodeJS.ErrnoException).code ?? cause.message) : String(cause);
+}

@@ -1,0 +1,109 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { DicomJson } from '../../dicom/dicom-json.ts';
+import { brainStudy } from '../../fixtures/brain-study.ts';
+import { writeMRSeries } from '../../fixtures/dicom-series.ts';
+import { startNodeProcess, type NodeProcess } from '../../fixtures/node-process.ts';
+import { startOrthanc, type Orthanc } from '../../fixtures/orthanc.ts';
+import { describeWith } from '../../fixtures/required-program.ts';
+import { scoredStudy } from '../../fixtures/worklist.ts';
+
+const secondaryCapture = '1.2.840.10008.5.1.4.1.1.7';
+const comprehensive3D = '1.2.840.10008.5.1.4.1.1.88.34';
+
+describeWith(['Orthanc', 'storescu'], 'a node beside a real Orthanc', () => {
+  let folder: string;
+  let orthanc: Orthanc;
+  let node: NodeProcess;
+
+  const send = (directory: string) => {
+    const { dicomPort, aeTitle } = orthanc;
+    const { status, stderr } = spawnSync(
+      'storescu',
+      ['+sd', '-aec', aeTitle, '127.0.0.1', String(dicomPort), directory],
+      { encoding: 'utf8' },
+    );
+    expect([status, stderr]).toEqual([0, '']);
+  };
+  const startNode = (data: string) =>
+    startNodeProcess({
+      QFAE_DATA: data,
+      QFAE_ARRIVAL_QUIET_SECONDS: '2',
+      QFAE_ORTHANC_URL: orthanc.url,
+      QFAE_ORTHANC_POLL_SECONDS: '0.5',
+    });
+  const sopClasses = async (study: string) => {
+    const answer = await fetch(`${orthanc.dicomWebUrl}/studies/${study}/instances`);
+    const found = (await answer.json()) as DicomJson[];
+    return found.map((instance) => instance['00080016'].Value![0]);
+  };
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'qfae-orthanc-test-'));
+    orthanc = await startOrthanc();
+    await writeMRSeries(join(folder, 'old'), brainStudy({ seed: 3, slices: 3 }), { name: 'Old' });
+    send(join(folder, 'old'));
+    node = await startNode(join(folder, 'data'));
+  });
+
+  afterAll(async () => {
+    await node.stop();
+    await orthanc.stop();
+    rmSync(folder, { recursive: true });
+  });
+
+  test('scores a study that storescu sends, once, and leaves older studies alone', async () => {
+    const series = await writeMRSeries(join(folder, 'new'), brainStudy({ seed: 4, slices: 5 }), {
+      name: 'New',
+    });
+    const study = series[0].studyInstanceUID;
+    send(join(folder, 'new'));
+    const { status, results } = await scoredStudy(node.url, study);
+    expect(status).toBe('scored');
+
+    const stored = await sopClasses(study);
+    expect(stored).toHaveLength(5 + results.length);
+    expect(stored.filter((uid) => uid === comprehensive3D)).toHaveLength(1);
+    const pictures = results.filter(({ sopClassUID }) => sopClassUID === secondaryCapture).length;
+    expect(pictures).toBeGreaterThan(0);
+    expect(stored.filter((uid) => uid === secondaryCapture)).toHaveLength(pictures);
+
+    // Our own results made the study change again: that must come to nothing.
+    await waitFor(() => node.log().some(({ msg }) => msg === 'study has its result already'));
+    expect(await sopClasses(study)).toHaveLength(stored.length);
+    const studies = (await (await fetch(`${node.url}/api/v1/studies`)).json()) as unknown[];
+    expect(studies).toHaveLength(1);
+  });
+
+  test('scores what came while the node was away', async () => {
+    await node.stop('SIGKILL');
+    const series = await writeMRSeries(join(folder, 'missed'), brainStudy({ seed: 5, slices: 3 }), {
+      name: 'Missed',
+    });
+    send(join(folder, 'missed'));
+    node = await startNode(join(folder, 'data'));
+    const { status } = await scoredStudy(node.url, series[0].studyInstanceUID);
+    expect(status).toBe('scored');
+    expect(await sopClasses(series[0].studyInstanceUID)).toContain(comprehensive3D);
+  });
+
+  test('replaces the result when more of the study comes', async () => {
+    const study = (
+      await writeMRSeries(join(folder, 'first'), brainStudy({ seed: 6, slices: 3 }), { name: 'Grows' })
+    )[0].studyInstanceUID;
+    send(join(folder, 'first'));
+    const before = await scoredStudy(node.url, study);
+    await writeMRSeries(join(folder, 'more'), brainStudy({ seed: 6, slices: 4 }), { name: 'Grows' });
+    send(join(folder, 'more'));
+    const after = await scoredStudy(node.url, study, ({ requestedAt }) => requestedAt !== before.requestedAt);
+    const stored = await sopClasses(study);
+    expect(stored).toHaveLength(4 + after.results.length);
+    expect(stored.filter((uid) => uid === comprehensive3D)).toHaveLength(1);
+  });
+});
+
+async function waitFor(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 100));
+}

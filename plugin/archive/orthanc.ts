@@ -1,0 +1,175 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Agent, fetch, type RequestInit } from 'undici';
+import { noteArrival } from '../arrival/arrivals.ts';
+import type { Database } from '../database/database.ts';
+import type { Logger } from '../log.ts';
+import type { Settings } from '../settings.ts';
+import type { InstanceReference } from './archive.ts';
+import { DicomWebArchive } from './dicomweb-archive.ts';
+
+type OrthancSettings = NonNullable<Settings['orthanc']>;
+
+/** One entry of Orthanc's `/changes`. */
+interface Change {
+  Seq: number;
+  ChangeType: string;
+  ResourceType: string;
+  ID: string;
+}
+
+/** Name under which Orthanc appears among the archives. */
+export const orthancArchiveName = 'orthanc';
+
+/** How many changes are asked for at once. */
+const pageSize = 500;
+
+/** An Orthanc: DICOMweb for studies and results, its REST API for the feed of changes and for deletion. */
+export class OrthancArchive extends DicomWebArchive {
+  readonly #settings: OrthancSettings;
+  readonly #headers: Record<string, string>;
+  readonly #dispatcher: Agent;
+  #hinted = new AbortController();
+
+  constructor(settings: OrthancSettings) {
+    const headers: Record<string, string> = {};
+    if (settings.username !== undefined) {
+      const credentials = `${settings.username}:${settings.password ?? ''}`;
+      headers['authorization'] = `Basic ${Buffer.from(credentials).toString('base64')}`;
+    }
+    const url = settings.url.replace(/\/$/, '');
+    const timeoutMs = settings.timeoutSeconds * 1000;
+    super({ name: orthancArchiveName, url: `${url}${settings.dicomWebRoot}`, headers, timeoutMs });
+    this.#settings = { ...settings, url };
+    this.#headers = headers;
+    this.#dispatcher = new Agent({ headersTimeout: timeoutMs, bodyTimeout: timeoutMs });
+  }
+
+  /** Asks Orthanc for its version, to see whether it can be reached. */
+  async version(): Promise<string> {
+    return (await this.#json<{ Version: string }>('/system')).Version;
+  }
+
+  override async remove(_study: string, objects: InstanceReference[]): Promise<boolean> {
+    for (const { sopInstanceUID } of objects) {
+      const found = await this.#json<{ Type: string; ID: string }[]>('/tools/lookup', {
+        method: 'POST',
+        body: sopInstanceUID,
+      });
+      for (const { ID } of found.filter(({ Type }) => Type === 'Instance')) {
+        await this.#json(`/instances/${ID}`, { method: 'DELETE' });
+      }
+    }
+    return true;
+  }
+
+  /** Orthanc said that something is new: the feed is read now, not at the next poll. */
+  hint(): void {
+    this.#hinted.abort();
+  }
+
+  /**
+   * Reads the feed of changes until `signal`, noting the arrival of each study that something was added to
+   * since `since`. Orthanc forgets "stable" events in a restart, so only what is new counts, and the quiet time
+   * is ours. Where the feed starts over (the database was reset), it is read from its start.
+   */
+  async follow(database: Database, log: Logger, since: Date | undefined, signal: AbortSignal): Promise<void> {
+    let failing = false;
+    while (!signal.aborted) {
+      try {
+        while (await this.#readChanges(database, log, since)) signal.throwIfAborted();
+        if (failing) log.info({ archive: this.name }, 'archive is reachable again');
+        failing = false;
+      } catch (error) {
+        if (!failing && !signal.aborted) log.error({ archive: this.name, error }, 'archive cannot be read');
+        failing = true;
+      }
+      const wake = AbortSignal.any([signal, this.#hinted.signal]);
+      await sleep(this.#settings.pollSeconds * 1000, undefined, { signal: wake }).catch(() => undefined);
+      if (this.#hinted.signal.aborted) this.#hinted = new AbortController();
+    }
+  }
+
+  /** Reads one page of changes; true if there are more. */
+  async #readChanges(database: Database, log: Logger, since: Date | undefined): Promise<boolean> {
+    const [feed] = await database.query<{ since: string; started_at: Date }>(
+      'select since, started_at from feed where archive = $1',
+      [this.name],
+    );
+    const newest = await this.#json<{ Last: number }>('/changes?last');
+    if (!feed) {
+      // The first time: what is there already is old, and scored only when asked for.
+      const last = since ? 0 : newest.Last;
+      await database.query('insert into feed values ($1, $2, $3)', [this.name, last, since ?? new Date()]);
+      return true;
+    }
+    const position = Number(feed.since);
+    if (newest.Last < position) {
+      log.warn({ archive: this.name }, 'the feed of changes starts over: the archive was reset');
+      await database.query('update feed set since = 0 where archive = $1', [this.name]);
+      return true;
+    }
+    const page = await this.#json<{ Changes: Change[]; Last: number; Done: boolean }>(
+      `/changes?since=${position}&limit=${pageSize}`,
+    );
+    const studies = await this.#changedStudies(page.Changes, feed.started_at);
+    await database.transaction(async (transaction) => {
+      for (const study of studies) await noteArrival(transaction, this.name, study);
+      await transaction.query('update feed set since = $2 where archive = $1', [this.name, page.Last]);
+    });
+    return !page.Done;
+  }
+
+  /** StudyInstanceUIDs of the studies that instances were added to, not before `since`. */
+  async #changedStudies(changes: Change[], since: Date): Promise<Set<string>> {
+    const parents = new Set<string>();
+    for (const { ChangeType, ID } of changes) {
+      if (ChangeType !== 'NewInstance') continue;
+      const instance = await this.#optional<{ ParentSeries: string }>(`/instances/${ID}`);
+      if (instance) parents.add(instance.ParentSeries);
+    }
+    const studies = new Set<string>();
+    for (const seriesID of parents) {
+      const study = await this.#optional<{ MainDicomTags: { StudyInstanceUID: string }; LastUpdate: string }>(
+        `/series/${seriesID}/study`,
+      );
+      if (study && parseOrthancTime(study.LastUpdate) >= Math.floor(since.getTime() / 1000) * 1000) {
+        studies.add(study.MainDicomTags.StudyInstanceUID);
+      }
+    }
+    return studies;
+  }
+
+  /** The resource, or undefined where Orthanc has deleted it meanwhile. */
+  async #optional<T>(path: string): Promise<T | undefined> {
+    const answer = await this.#fetch(path);
+    if (answer.status === 404) {
+      await answer.body?.cancel();
+      return undefined;
+    }
+    return (await answer.json()) as T;
+  }
+
+  async #json<T>(path: string, init: RequestInit = {}): Promise<T> {
+    const answer = await this.#fetch(path, init);
+    if (!answer.ok) {
+      await answer.body?.cancel();
+      throw new Error(`${this.name}: ${init.method ?? 'GET'} ${path} was answered ${answer.status}`);
+    }
+    return (await answer.json()) as T;
+  }
+
+  async #fetch(path: string, init: RequestInit = {}) {
+    return fetch(`${this.#settings.url}${path}`, {
+      ...init,
+      headers: this.#headers,
+      dispatcher: this.#dispatcher,
+    });
+  }
+}
+
+/** Orthanc writes `20261121T210943`, in UTC. */
+function parseOrthancTime(text: string): number {
+  const [, year, month, day, hour, minute, second] =
+    /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)$/.exec(text) ?? [];
+  return Date.UTC(Number(year), Number(month) - 1, Number(day), Number(hour), Number(minute), Number(second));
+}

@@ -1,0 +1,87 @@
+import { access, constants } from 'node:fs/promises';
+import { Command } from 'commander';
+import { bundleID } from '../../inference/bundle/registry.ts';
+import { ensureUntrained } from '../../inference/bundle/untrained.ts';
+import { verifyBundle } from '../../inference/bundle/verify.ts';
+import { executionProviders } from '../../inference/scorer.ts';
+import { OrthancArchive } from '../archive/orthanc.ts';
+import { openDataFolder } from '../data-folder/data-folder.ts';
+import { DataFolderLockedError, lockDataFolder } from '../data-folder/lock.ts';
+import { openEmbeddedDatabase } from '../database/database.ts';
+import { loadSettings, type Settings } from '../settings.ts';
+
+/** One thing that the node needs, looked at. */
+interface Finding {
+  check: string;
+  ok: boolean;
+  detail: string;
+}
+
+/** `qfae doctor`: looks at everything the node needs and says what is wrong; exit code 1 if anything is. */
+export function doctorCommand(): Command {
+  return new Command('doctor')
+    .description('check execution providers, bundle, store and archive')
+    .option('--json', 'JSON lines on stdout')
+    .action(async (options: { json?: true }) => {
+      const settings = loadSettings();
+      for (const [check, look] of Object.entries(checks)) {
+        const finding = await look(settings).then(
+          (detail): Finding => ({ check, ok: true, detail }),
+          (error: unknown): Finding => ({ check, ok: false, detail: (error as Error).message }),
+        );
+        if (!finding.ok) process.exitCode = 1;
+        console.log(
+          options.json
+            ? JSON.stringify(finding)
+            : `${finding.ok ? 'ok    ' : 'FAILED'}  ${check}: ${finding.detail}`,
+        );
+      }
+    });
+}
+
+/** Each returns what it found, or throws what is wrong. */
+const checks: Record<string, (settings: Settings) => Promise<string>> = {
+  'node.js': () => Promise.resolve(process.version),
+
+  'execution providers': () => Promise.resolve(executionProviders().join(', ')),
+
+  'data folder': async ({ data }) => {
+    const { root } = openDataFolder(data);
+    await access(root, constants.R_OK | constants.W_OK);
+    return root;
+  },
+
+  store: async ({ data }) => {
+    const folder = openDataFolder(data);
+    let lock;
+    try {
+      lock = await lockDataFolder(folder.root);
+    } catch (error) {
+      if (error instanceof DataFolderLockedError) return 'in use by a running node';
+      throw error;
+    }
+    try {
+      const database = await openEmbeddedDatabase(folder.database);
+      const [row] = await database.query<{ count: number }>(
+        'select count(*)::integer as count from instance',
+      );
+      await database.close();
+      return `${row.count} instances`;
+    } finally {
+      lock.release();
+    }
+  },
+
+  bundle: async ({ data, bundle }) => {
+    const { root } = openDataFolder(data);
+    await ensureUntrained(root);
+    const id = await bundleID(root, bundle);
+    await verifyBundle(root, id);
+    return `${id} scores as recorded`;
+  },
+
+  archive: async ({ orthanc }) => {
+    if (!orthanc) return 'none is set; the node scores what is sent to it';
+    return `Orthanc ${await new OrthancArchive(orthanc).version()} at ${orthanc.url}`;
+  },
+};

@@ -1,0 +1,208 @@
+import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Command, Option } from 'commander';
+import sharp from 'sharp';
+import { DicomPool } from '../../dicom/pool.ts';
+import { DicomError } from '../../dicom/reading/dicom-error.ts';
+import type { ScoreValues } from '../../dicom/result.ts';
+import { heatmapOverlay } from '../../dicom/sc/heatmap-overlay.ts';
+import type { RgbImage } from '../../dicom/sc/rgb-image.ts';
+import { secondaryCapture } from '../../dicom/sc/secondary-capture.ts';
+import { measurementReport } from '../../dicom/sr/measurement-report.ts';
+import { ensureUntrained } from '../../inference/bundle/untrained.ts';
+import { Scorer } from '../../inference/scorer.ts';
+import { openDataFolder } from '../data-folder/data-folder.ts';
+import { resultContext } from '../scoring/algorithm.ts';
+import { isPicture, readPicture } from '../scoring/picture.ts';
+import { heatmapOf, scoreSeries, valuesOf } from '../scoring/score-series.ts';
+import { selectSeries, type SourceInstance } from '../scoring/series-selection.ts';
+import { loadSettings, type Settings } from '../settings.ts';
+import { wholeNumber } from './arguments.ts';
+
+interface ScoreOptions {
+  bundle?: string;
+  out?: string;
+  json?: true;
+  batchSize?: number;
+}
+
+/** `qfae score`: scores DICOM files, PNG and JPEG pictures without a node. */
+export function scoreCommand(): Command {
+  return new Command('score')
+    .description('score DICOM files, PNG and JPEG pictures')
+    .argument('<files or folders...>')
+    .option('--bundle <id>', 'bundle ID, or a name for the promoted one (default: the setting)')
+    .option('--out <folder>', 'write result objects and pictures here')
+    .option('--json', 'JSON lines on stdout')
+    .addOption(new Option('--batch-size <n>', 'slices in one run of the model').argParser(wholeNumber))
+    .action(async (paths: string[], options: ScoreOptions) => {
+      const settings = loadSettings();
+      const folder = openDataFolder(settings.data);
+      await ensureUntrained(folder.root);
+      const pool = new DicomPool({ threads: settings.decoding.threads });
+      const scorer = await Scorer.open(folder.root, options.bundle ?? settings.bundle, {
+        batchSize: options.batchSize ?? settings.inference.batchSize,
+      });
+      try {
+        const failed = await new ScoreRun(settings, pool, scorer, options).run(paths);
+        if (failed) process.exitCode = 1;
+      } finally {
+        await scorer.close();
+        await pool.close();
+      }
+    });
+}
+
+/** One call of `qfae score`. */
+class ScoreRun {
+  readonly #settings: Settings;
+  readonly #pool: DicomPool;
+  readonly #scorer: Scorer;
+  readonly #options: ScoreOptions;
+  readonly #performedAt = new Date();
+  #studies = 0;
+  #pictures = 0;
+  #failed = false;
+
+  constructor(settings: Settings, pool: DicomPool, scorer: Scorer, options: ScoreOptions) {
+    this.#settings = settings;
+    this.#pool = pool;
+    this.#scorer = scorer;
+    this.#options = options;
+  }
+
+  /** Scores everything in `paths`; true if something of it could not be read or scored. */
+  async run(paths: string[]): Promise<boolean> {
+    if (this.#options.out !== undefined) await mkdir(this.#options.out, { recursive: true });
+    const instances: SourceInstance[] = [];
+    for (const { path, named } of await filesIn(paths)) {
+      if (isPicture(path)) await this.#attempt(path, () => this.#scorePicture(path));
+      else {
+        const header = await this.#pool.readHeader(path).catch((error: unknown) => {
+          this.#complain(path, error, named);
+        });
+        if (header) instances.push({ path, header });
+      }
+    }
+    const studies = Map.groupBy(instances, ({ header }) => header.studyInstanceUID);
+    for (const [studyInstanceUID, ofStudy] of studies) {
+      await this.#attempt(`study ${studyInstanceUID}`, () => this.#scoreStudy(studyInstanceUID, ofStudy));
+    }
+    if (this.#studies === 0 && !this.#failed) throw new Error('no DICOM file and no picture found');
+    return this.#failed;
+  }
+
+  async #scoreStudy(studyInstanceUID: string, instances: SourceInstance[]): Promise<void> {
+    const number = ++this.#studies;
+    const { bundle } = this.#scorer;
+    const series = await selectSeries(
+      [...Map.groupBy(instances, ({ header }) => header.seriesInstanceUID)].map(([uid, ofSeries]) => ({
+        seriesInstanceUID: uid,
+        instanceCount: ofSeries.length,
+        read: () => Promise.resolve(ofSeries),
+      })),
+      bundle.profile,
+    );
+    if ('reason' in series) {
+      this.#tellStudy({ studyInstanceUID }, { status: 'not-scored', reason: series.reason });
+      return;
+    }
+    const { outputs } = this.#settings;
+    const sourceUIDs = series.slices.map(({ index }) => series.instances[index].header.sopInstanceUID);
+    const result = resultContext(bundle, outputs, sourceUIDs, this.#performedAt);
+    const score = await scoreSeries(this.#pool, this.#scorer, series, {
+      slices: this.#options.out === undefined ? 'off' : outputs.sc,
+      report: async ({ scored, index, heatmap }) => {
+        const name = await this.#writePicture(heatmapOverlay(heatmap, scored.score, bundle.title));
+        await this.#write(`sc-${name}.dcm`, secondaryCapture(result, scored, index, heatmap).bytes);
+      },
+    });
+    if (outputs.sr !== 'off') {
+      await this.#write(`sr-${number}.dcm`, measurementReport({ ...result, ...score }).bytes);
+    }
+    for (const { slice, score: values } of score.slices) {
+      this.#tellSlice({ sopInstanceUID: slice.sopInstanceUID, frame: slice.frame }, values);
+    }
+    this.#tellStudy({ studyInstanceUID }, { status: 'scored', ...score.study });
+  }
+
+  async #scorePicture(path: string): Promise<void> {
+    this.#studies++;
+    const slice = await readPicture(path);
+    for await (const score of this.#scorer.score([slice])) {
+      const { bundle } = this.#scorer;
+      await this.#writePicture(heatmapOverlay(heatmapOf(score, slice, bundle), score, bundle.title));
+      this.#tellSlice({ file: path, frame: 1 }, score);
+      this.#tellStudy({ file: path }, { status: 'scored', ...valuesOf(this.#scorer.studyScore([score])) });
+    }
+  }
+
+  /** Does `work`; what it throws is told and does not end the run. */
+  async #attempt(what: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#complain(what, error, true);
+    }
+  }
+
+  /** Tells what could not be read. Among the files of a folder, those that are no DICOM are passed over. */
+  #complain(what: string, error: unknown, named: boolean): void {
+    const passedOver = !named && error instanceof DicomError && error.reason === 'not-dicom';
+    console.error(`${what}: ${passedOver ? 'passed over: ' : ''}${(error as Error).message}`);
+    this.#failed ||= !passedOver;
+  }
+
+  async #writePicture({ pixels, rows, columns }: RgbImage): Promise<string> {
+    const name = String(++this.#pictures).padStart(3, '0');
+    const png = sharp(pixels, { raw: { width: columns, height: rows, channels: 3 } }).png();
+    await this.#write(`heatmap-${name}.png`, await png.toBuffer());
+    return name;
+  }
+
+  async #write(name: string, bytes: Uint8Array): Promise<void> {
+    if (this.#options.out !== undefined) await writeFile(join(this.#options.out, name), bytes);
+  }
+
+  #tellSlice(of: object, { rawScore, pValue, percentile, flagged }: ScoreValues): void {
+    if (this.#options.json) printJson({ type: 'slice', ...of, rawScore, pValue, percentile, flagged });
+  }
+
+  #tellStudy(of: { studyInstanceUID: string } | { file: string }, outcome: StudyOutcome): void {
+    const { bundle } = this.#scorer;
+    if (this.#options.json) {
+      printJson({ type: 'study', ...of, ...outcome, bundle: bundle.id });
+      return;
+    }
+    const name = 'file' in of ? of.file : `study ${of.studyInstanceUID}`;
+    console.log(
+      outcome.status === 'scored'
+        ? `${name}: percentile ${outcome.percentile.toFixed(1)}, raw score ${outcome.rawScore.toPrecision(6)} (threshold ${outcome.threshold.toPrecision(6)}), ${outcome.flagged ? 'flagged' : 'not flagged'}; ${bundle.title}`
+        : `${name}: not scored: ${outcome.reason}`,
+    );
+  }
+}
+
+/** What became of a study. */
+type StudyOutcome = ({ status: 'scored' } & ScoreValues) | { status: 'not-scored'; reason: string };
+
+function printJson(line: object): void {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+}
+
+/** Every file below `paths`, in order; `named` are those that were given by name, not found in a folder. */
+async function filesIn(paths: string[]): Promise<{ path: string; named: boolean }[]> {
+  const files: { path: string; named: boolean }[] = [];
+  for (const path of paths) {
+    if (!(await stat(path)).isDirectory()) {
+      files.push({ path, named: true });
+      continue;
+    }
+    const entries = await readdir(path, { recursive: true, withFileTypes: true });
+    const found = entries
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name));
+    files.push(...found.sort().map((file) => ({ path: file, named: false })));
+  }
+  return files;
+}

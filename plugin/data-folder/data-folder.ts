@@ -1,0 +1,37 @@
+import { mkdirSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+/** Where things are in the data folder. */
+export interface DataFolder {
+  root: string;
+  /** PGlite's files. */
+  database: string;
+  /** DICOM objects, `<StudyInstanceUID>/<SeriesInstanceUID>/<SOPInstanceUID>.dcm`. */
+  instances: string;
+  /** Uploads that are not whole yet. Emptied at every start. */
+  incoming: string;
+  /** Studies that a job has fetched from an archive. Emptied at every start. */
+  work: string;
+}
+
+/** Names the folders below `root` and creates those that are missing. */
+export function openDataFolder(root: string): DataFolder {
+  const at = resolve(root);
+  const folder: DataFolder = {
+    root: at,
+    database: join(at, 'database'),
+    instances: join(at, 'instances'),
+    incoming: join(at, 'incoming'),
+    work: join(at, 'work'),
+  };
+  for (const path of Object.values(folder) as string[]) mkdirSync(path, { recursive: true });
+  return folder;
+}
+
+/** Removes what an earlier process left half done. Only the holder of the lock may call it. */
+export function discardUnfinished(folder: DataFolder): void {
+  for (const path of [folder.incoming, folder.work]) {
+    rmSync(path, { recursive: true, force: true });
+    mkdirSync(path);
+  }
+}

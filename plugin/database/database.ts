@@ -1,0 +1,45 @@
+import { PGlite, type Transaction } from '@electric-sql/pglite';
+import { fromPglite, type ConstructorOptions } from 'pg-boss';
+import { migrate } from './schema.ts';
+
+/** What runs SQL: the database, or a transaction on it. */
+export interface Queryable {
+  /** Rows of one statement; parameters are `$1`, `$2`, … */
+  query<Row = Record<string, unknown>>(sql: string, parameters?: unknown[]): Promise<Row[]>;
+}
+
+/** The node's PostgreSQL: index of instances, arrivals, scorings, and the job queue's tables. */
+export interface Database extends Queryable {
+  /** Commits what `body` did, or, if it throws, nothing of it. */
+  transaction<T>(body: (transaction: Queryable) => Promise<T>): Promise<T>;
+  /** How pg-boss reaches the same database. */
+  readonly queueOptions: ConstructorOptions;
+  close(): Promise<void>;
+}
+
+/** Opens PostgreSQL embedded in this process (PGlite), its files in `folder`, and brings its schema up to date. */
+export async function openEmbeddedDatabase(folder: string): Promise<Database> {
+  const pglite = await PGlite.create({ dataDir: folder });
+  const database: Database = {
+    query: (sql, parameters) => queryOn(pglite, sql, parameters),
+    transaction: (body) =>
+      pglite.transaction((transaction) =>
+        body({ query: (sql, parameters) => queryOn(transaction, sql, parameters) }),
+      ),
+    queueOptions: { db: fromPglite(pglite), backend: 'pglite' },
+    close: () => pglite.close(),
+  };
+  await migrate(database);
+  return database;
+}
+
+async function queryOn<Row>(on: PGlite | Transaction, sql: string, parameters?: unknown[]): Promise<Row[]> {
+  return (await on.query<Row>(sql, parameters)).rows;
+}
+
+/** A transaction, as pg-boss takes it, so that a job is created or not together with our own rows. */
+export function queueInTransaction(transaction: Queryable) {
+  return {
+    executeSql: async (text: string, values?: unknown[]) => ({ rows: await transaction.query(text, values) }),
+  };
+}

@@ -1,0 +1,94 @@
+import type { Database } from './database.ts';
+
+/**
+ * Migrations in order, each a list of statements. A released migration is never changed; a new one is added
+ * behind it.
+ */
+const migrations: string[][] = [
+  [
+    `create table study (
+       study_instance_uid text primary key,
+       attributes jsonb not null,
+       stored_at timestamptz not null default now()
+     )`,
+    `create table series (
+       series_instance_uid text primary key,
+       study_instance_uid text not null references study on delete cascade,
+       attributes jsonb not null
+     )`,
+    'create index series_study on series (study_instance_uid)',
+    `create table instance (
+       sop_instance_uid text primary key,
+       series_instance_uid text not null references series on delete cascade,
+       study_instance_uid text not null references study on delete cascade,
+       sop_class_uid text not null,
+       transfer_syntax_uid text not null,
+       attributes jsonb not null,
+       stored_at timestamptz not null default now()
+     )`,
+    'create index instance_series on instance (series_instance_uid)',
+    'create index instance_study on instance (study_instance_uid)',
+
+    // A study of which something arrived, until it has been quiet for long enough.
+    `create table arrival (
+       archive text not null,
+       study_instance_uid text not null,
+       changed_at timestamptz not null,
+       primary key (archive, study_instance_uid)
+     )`,
+
+    // One row for each set of source instances that was asked to be scored. Its time is the time in the result.
+    `create table scoring (
+       id uuid primary key default gen_random_uuid(),
+       archive text not null,
+       study_instance_uid text not null,
+       requested_at timestamptz not null,
+       state text not null check (state in ('queued', 'running', 'scored', 'not-scored', 'failed')),
+       step text,
+       reason text,
+       source_fingerprint text,
+       result_identity text,
+       bundle text,
+       score jsonb,
+       finished_at timestamptz
+     )`,
+    'create index scoring_study on scoring (archive, study_instance_uid, requested_at desc)',
+    `create table result_object (
+       sop_instance_uid text not null,
+       scoring_id uuid not null references scoring on delete cascade,
+       series_instance_uid text not null,
+       sop_class_uid text not null,
+       primary key (sop_instance_uid, scoring_id)
+     )`,
+
+    // Where a feed of changes was read up to.
+    `create table feed (
+       archive text primary key,
+       since bigint not null,
+       started_at timestamptz not null
+     )`,
+  ],
+];
+
+/**
+ * Brings the schema to the newest version, one transaction a migration.
+ *
+ * @throws Error if the database was written by a newer version of this software.
+ */
+export async function migrate(database: Database): Promise<void> {
+  await database.query('create table if not exists schema_version (version integer not null)');
+  const [row] = await database.query<{ version: number }>('select version from schema_version');
+  const version = row?.version ?? 0;
+  if (version > migrations.length) {
+    throw new Error(
+      `the database has schema version ${version}, this software knows ${migrations.length}: install the newer software`,
+    );
+  }
+  for (let next = version; next < migrations.length; next++) {
+    await database.transaction(async (transaction) => {
+      for (const statement of migrations[next]) await transaction.query(statement);
+      await transaction.query('delete from schema_version');
+      await transaction.query('insert into schema_version values ($1)', [next + 1]);
+    });
+  }
+}

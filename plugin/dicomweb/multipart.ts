@@ -1,0 +1,112 @@
+import { PassThrough, type Readable } from 'node:stream';
+import { Dicer } from '@fastify/busboy';
+import type { MediaType } from './media-type.ts';
+
+/** A message that is no multipart message, or that ends before its closing boundary. */
+export class MultipartError extends Error {
+  override name = 'MultipartError';
+}
+
+/** One part of a multipart message. The next comes when its body has been read to the end, or destroyed. */
+export interface Part {
+  /** By name in lower case. */
+  headers: Record<string, string>;
+  body: Readable;
+}
+
+/**
+ * The boundary of a multipart content type (RFC 2046 section 5.1.1).
+ *
+ * @throws MultipartError if there is none.
+ */
+export function boundaryOf(mediaType: MediaType): string {
+  const boundary = mediaType.parameters['boundary'];
+  if (!boundary || boundary.length > 70) {
+    throw new MultipartError(`${mediaType.type} without a boundary of 1 to 70 characters`);
+  }
+  return boundary;
+}
+
+/**
+ * The parts of a multipart message as they come in; a slow reader slows the sender.
+ *
+ * @throws MultipartError if the closing boundary does not come: the message is not whole.
+ */
+export async function* readParts(source: Readable, boundary: string): AsyncGenerator<Part> {
+  const arrived: Part[] = [];
+  let last: Part | undefined;
+  let ended = false;
+  let failure: MultipartError | undefined;
+  let wake: () => void = () => undefined;
+
+  const end = (message?: string) => {
+    if (ended) return;
+    ended = true;
+    if (message !== undefined) {
+      failure = new MultipartError(message);
+      last?.body.destroy(failure);
+    }
+    wake();
+  };
+  const dicer = new Dicer({ boundary });
+  dicer.on('part', (content) => {
+    content.on('error', () => undefined); // reported by the message as a whole
+    content.on('header', (header) => {
+      const body = content.pipe(new PassThrough());
+      body.on('error', () => undefined); // a part that nobody reads any more must not end the process
+      body.on('close', () => content.resume()); // nor one that nobody reads to its end stop the message
+      last = { headers: inLowerCase(header as Record<string, string[]>), body };
+      arrived.push(last);
+      wake();
+    });
+  });
+  dicer.on('finish', () => {
+    end();
+  });
+  dicer.on('error', () => {
+    end('the message ends before its closing boundary');
+  });
+  source.on('error', (error) => {
+    end(`the message broke off: ${error.message}`);
+  });
+  source.on('close', () => {
+    if (!source.readableEnded) end('the sender went away in the middle of the message');
+  });
+  source.pipe(dicer);
+
+  try {
+    for (;;) {
+      const part = arrived.shift();
+      if (part) yield part;
+      else if (ended) break;
+      else await new Promise<void>((resolve) => (wake = resolve));
+    }
+  } finally {
+    source.unpipe(dicer);
+  }
+  if (failure) throw failure;
+}
+
+function inLowerCase(header: Record<string, string[]>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(header).map(([name, values]) => [name.toLowerCase(), values.join(', ')]),
+  );
+}
+
+/** A part to be written: its content type, and its bytes. */
+export interface OutgoingPart {
+  contentType: string;
+  body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+}
+
+/** The bytes of a multipart message; parts are asked for one by one, as the receiver takes them. */
+export async function* writeParts(
+  parts: AsyncIterable<OutgoingPart> | Iterable<OutgoingPart>,
+  boundary: string,
+): AsyncGenerator<Uint8Array> {
+  for await (const part of parts) {
+    yield Buffer.from(`\r\n--${boundary}\r\nContent-Type: ${part.contentType}\r\n\r\n`);
+    yield* part.body;
+  }
+  yield Buffer.from(`\r\n--${boundary}--\r\n`);
+}

@@ -1,0 +1,78 @@
+import { createServer, type Server } from 'node:http';
+import { fileURLToPath } from 'node:url';
+import express, { type ErrorRequestHandler, type RequestHandler } from 'express';
+import { dicomWebPath, dicomWebRouter } from '../dicomweb/router.ts';
+import { QueryError } from '../dicomweb/query.ts';
+import { RetrieveError } from '../dicomweb/retrieve.ts';
+import type { StoreContext } from '../dicomweb/store.ts';
+import type { Database } from '../database/database.ts';
+import { DicomError } from '../../dicom/reading/dicom-error.ts';
+import { apiRouter } from './api.ts';
+
+/** What the HTTP service needs of the node. */
+export interface ServerContext extends StoreContext {
+  database: Database;
+  /** Told that an archive may hold something new. */
+  onHint: () => void;
+}
+
+/** The node's HTTP service: DICOMweb, JSON API, hints of Orthanc, health, dashboard. */
+export function createHttpServer(context: ServerContext): Server {
+  const app = express();
+  app.disable('x-powered-by');
+  app.use(securityHeaders);
+  app.use(dicomWebPath, dicomWebRouter(context));
+  app.use('/api/v1', apiRouter(context.database));
+  app.post('/hooks/orthanc', (_request, response) => {
+    context.onHint();
+    response.status(202).end(); // at once: Orthanc's Lua waits for the answer
+  });
+  app.get('/healthz', (_request, response) => {
+    response.json({ status: 'ok' });
+  });
+  app.get('/readyz', async (_request, response) => {
+    await context.database.query('select 1');
+    response.json({ status: 'ready' });
+  });
+  app.use(express.static(fileURLToPath(new URL('../dashboard', import.meta.url))));
+  app.use((_request, response) => {
+    response.status(404).json({ error: 'no such resource' });
+  });
+  app.use(answerError(context));
+  const server = createServer(app);
+  server.requestTimeout = 0; // a study may take long to come; a sender that stalls is cut off below
+  server.headersTimeout = 30_000;
+  server.timeout = 120_000;
+  return server;
+}
+
+const securityHeaders: RequestHandler = (_request, response, next) => {
+  response.set({
+    'Content-Security-Policy': "default-src 'self'",
+    'X-Content-Type-Options': 'nosniff',
+    'Referrer-Policy': 'no-referrer',
+  });
+  next();
+};
+
+/** Errors as JSON with the status that the standard names; what is unforeseen is logged, and told without detail. */
+function answerError({ log }: ServerContext): ErrorRequestHandler {
+  return (error: unknown, request, response, next) => {
+    const status = statusOf(error);
+    const message = status < 500 ? (error as Error).message : 'internal error';
+    if (status >= 500) log.error({ error, method: request.method }, 'request failed');
+    if (response.headersSent) {
+      next(error); // express closes the connection: the receiver sees that the answer is not whole
+      return;
+    }
+    response.status(status).json({ error: message });
+  };
+}
+
+function statusOf(error: unknown): number {
+  if (error instanceof RetrieveError) return error.status;
+  if (error instanceof QueryError) return 400;
+  if (error instanceof DicomError) return ['unsupported', 'colour'].includes(error.reason) ? 406 : 500;
+  const status = (error as { status?: unknown }).status; // of express, for a malformed path
+  return typeof status === 'number' && status >= 400 && status < 500 ? status : 500;
+}

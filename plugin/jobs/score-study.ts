@@ -1,0 +1,251 @@
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { DicomPool } from '../../dicom/pool.ts';
+import { measurementReport } from '../../dicom/sr/measurement-report.ts';
+import { secondaryCapture } from '../../dicom/sc/secondary-capture.ts';
+import { resultIdentity } from '../../dicom/result-uid.ts';
+import { uidFrom } from '../../dicom/uid.ts';
+import type { ResultObject } from '../../dicom/result.ts';
+import { verifyStored, type Archive, type InstanceReference } from '../archive/archive.ts';
+import type { Database } from '../database/database.ts';
+import type { Logger } from '../log.ts';
+import { resultContext } from '../scoring/algorithm.ts';
+import type { ScorerCache } from '../scoring/scorer-cache.ts';
+import { scoreSeries } from '../scoring/score-series.ts';
+import { selectSeries, type CandidateSeries, type SourceInstance } from '../scoring/series-selection.ts';
+import type { Settings } from '../settings.ts';
+import { version } from '../version.ts';
+import type { ScoreStudy } from './queue.ts';
+import {
+  dropScoring,
+  findScoring,
+  lastFinished,
+  ownObjects,
+  recordResultObjects,
+  resultObjectsOf,
+  updateScoring,
+  type Scoring,
+} from './scorings.ts';
+
+/** What a job needs of the node. */
+export interface ScoreStudyContext {
+  settings: Settings;
+  database: Database;
+  archives: Map<string, Archive>;
+  pool: DicomPool;
+  scorers: ScorerCache;
+  /** Folder for fetched series. */
+  work: string;
+  log: Logger;
+}
+
+/** Results that are sent to an archive in one request. */
+const objectsPerRequest = 8;
+
+/**
+ * The job: ask the archive what it holds of a study, fetch the series that fits, score it, write the result
+ * objects beside the study, and see by query that they are there. Every step can be repeated: UIDs and bytes of
+ * the result depend on the scoring's row only.
+ */
+export function scoreStudyJob(context: ScoreStudyContext): ScoreStudy {
+  return async (scoringID, { last, signal }) => {
+    const { database } = context;
+    const scoring = await findScoring(database, scoringID);
+    if (!scoring || scoring.state === 'scored' || scoring.state === 'not-scored') return;
+    const log = context.log.child({ scoring: scoringID, studyInstanceUID: scoring.studyInstanceUID });
+    const folder = join(context.work, scoringID);
+    let step = 'query';
+    const enter = async (next: string) => {
+      step = next;
+      await updateScoring(database, scoringID, { state: 'running', step });
+    };
+    try {
+      await mkdir(folder, { recursive: true });
+      await new StudyScoring(context, scoring, folder, enter, signal, log).run();
+    } catch (error) {
+      log.error({ step, error, last }, last ? 'scoring failed' : 'scoring failed and will be tried again');
+      await updateScoring(database, scoringID, {
+        state: last ? 'failed' : 'queued',
+        step,
+        reason: (error as Error).message,
+        finishedAt: last ? new Date() : null,
+      });
+      throw error;
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  };
+}
+
+/** One run of one scoring. */
+class StudyScoring {
+  readonly #context: ScoreStudyContext;
+  readonly #scoring: Scoring;
+  readonly #archive: Archive;
+  readonly #folder: string;
+  readonly #enter: (step: string) => Promise<void>;
+  readonly #signal: AbortSignal;
+  readonly #log: Logger;
+
+  constructor(
+    context: ScoreStudyContext,
+    scoring: Scoring,
+    folder: string,
+    enter: (step: string) => Promise<void>,
+    signal: AbortSignal,
+    log: Logger,
+  ) {
+    const archive = context.archives.get(scoring.archive);
+    if (!archive) throw new Error(`no archive ${scoring.archive} in the settings`);
+    this.#context = context;
+    this.#scoring = scoring;
+    this.#archive = archive;
+    this.#folder = folder;
+    this.#enter = enter;
+    this.#signal = signal;
+    this.#log = log;
+  }
+
+  async run(): Promise<void> {
+    const { settings, database, pool, scorers } = this.#context;
+    const { id, requestedAt } = this.#scoring;
+    await this.#enter('query');
+    const scorer = await scorers.get(this.#scoring.bundle ?? settings.bundle); // a retry keeps its bundle
+    const { bundle } = scorer;
+    const sources = await this.#sourceInstances();
+    const before = await lastFinished(database, this.#scoring);
+    const sourceFingerprint = uidFrom([
+      ...sources.map(({ sopInstanceUID }) => sopInstanceUID).sort(),
+      bundle.id,
+      JSON.stringify(settings.outputs),
+      version,
+    ]);
+    if (before?.sourceFingerprint === sourceFingerprint) return this.#drop('nothing new arrived');
+    await updateScoring(database, id, { sourceFingerprint, bundle: bundle.id });
+
+    await this.#enter('retrieve');
+    const series = await selectSeries(this.#candidates(sources), bundle.profile);
+    if ('reason' in series) {
+      this.#log.info({ reason: series.reason }, 'study is not scored');
+      await this.#finish({ state: 'not-scored', reason: series.reason });
+      return;
+    }
+    const result = resultContext(
+      bundle,
+      settings.outputs,
+      series.slices.map(({ index }) => series.instances[index].header.sopInstanceUID),
+      requestedAt,
+    );
+    const predecessor = await lastFinished(database, this.#scoring, 'scored');
+    const identity = resultIdentity(result);
+    if (predecessor?.resultIdentity === identity) return this.#drop('the scored series is the same');
+
+    await this.#enter('score');
+    const objects: StoredObject[] = [];
+    const keep = async ({ bytes, ...object }: ResultObject) => {
+      const file = join(this.#folder, `${object.sopInstanceUID}.result`);
+      await writeFile(file, bytes);
+      objects.push({ ...object, file });
+    };
+    const score = await scoreSeries(
+      pool,
+      scorer,
+      series,
+      {
+        slices: settings.outputs.sc,
+        report: ({ scored, index, heatmap }) => keep(secondaryCapture(result, scored, index, heatmap)),
+      },
+      this.#signal,
+    );
+    const replaced = predecessor ? await resultObjectsOf(database, predecessor.id) : [];
+    if (settings.outputs.sr !== 'off') {
+      const report = replaced.find(({ sopClassUID }) => sopClassUID.startsWith(structuredReports));
+      await keep(measurementReport({ ...result, ...score, ...(report && { predecessor: report }) }));
+    }
+
+    await this.#enter('store');
+    // An attempt before this one may have stored objects that a change of the study has made obsolete.
+    const names = new Set(objects.map(({ sopInstanceUID }) => sopInstanceUID));
+    replaced.push(...(await resultObjectsOf(database, id)));
+    const obsolete = replaced.filter(({ sopInstanceUID }) => !names.has(sopInstanceUID));
+    await recordResultObjects(database, id, objects);
+    for (let i = 0; i < objects.length; i += objectsPerRequest) {
+      this.#signal.throwIfAborted();
+      await this.#archive.store(
+        await Promise.all(
+          objects
+            .slice(i, i + objectsPerRequest)
+            .map(async ({ file, ...object }) => ({ ...object, bytes: await readFile(file) })),
+        ),
+      );
+    }
+    await this.#enter('verify');
+    await verifyStored(this.#archive, this.#scoring.studyInstanceUID, objects);
+    await this.#enter('replace');
+    await this.#archive.remove(this.#scoring.studyInstanceUID, obsolete);
+    await this.#finish({ state: 'scored', score: score.study, resultIdentity: identity });
+    this.#log.info(
+      { bundle: bundle.id, slices: score.slices.length, objects: objects.length, ...score.study },
+      'study is scored',
+    );
+  }
+
+  /** What the archive holds of the study, without what we wrote. */
+  async #sourceInstances(): Promise<InstanceReference[]> {
+    const instances = await this.#archive.instances(this.#scoring.studyInstanceUID);
+    const own = await ownObjects(
+      this.#context.database,
+      instances.map(({ sopInstanceUID }) => sopInstanceUID),
+    );
+    return instances.filter(({ sopInstanceUID }) => !own.has(sopInstanceUID));
+  }
+
+  #candidates(sources: InstanceReference[]): CandidateSeries[] {
+    const bySeries = Map.groupBy(sources, ({ seriesInstanceUID }) => seriesInstanceUID);
+    return [...bySeries].map(([seriesInstanceUID, instances]) => ({
+      seriesInstanceUID,
+      instanceCount: instances.length,
+      read: () => this.#read(seriesInstanceUID, instances),
+    }));
+  }
+
+  /** Fetches a series; it is whole if its instances are those that the query named. */
+  async #read(seriesInstanceUID: string, expected: InstanceReference[]): Promise<SourceInstance[]> {
+    const files = await this.#archive.retrieve(
+      this.#scoring.studyInstanceUID,
+      seriesInstanceUID,
+      this.#folder,
+    );
+    const instances = await Promise.all(
+      files.map(async (path) => ({ path, header: await this.#context.pool.readHeader(path) })),
+    );
+    const arrived = new Set(instances.map(({ header }) => header.sopInstanceUID));
+    const missing = expected.filter(({ sopInstanceUID }) => !arrived.has(sopInstanceUID));
+    if (missing.length > 0) {
+      throw new Error(
+        `series ${seriesInstanceUID}: ${missing.length} of ${expected.length} instances were not delivered, first ${missing[0].sopInstanceUID}`,
+      );
+    }
+    return instances;
+  }
+
+  async #drop(reason: string): Promise<void> {
+    this.#log.info({ reason }, 'study has its result already');
+    await dropScoring(this.#context.database, this.#scoring.id);
+  }
+
+  async #finish(change: Parameters<typeof updateScoring>[2]): Promise<void> {
+    await updateScoring(this.#context.database, this.#scoring.id, {
+      reason: null,
+      ...change,
+      step: null,
+      finishedAt: new Date(),
+    });
+  }
+}
+
+/** Where the SOP classes of structured reports are (PS3.4 section B.5). */
+const structuredReports = '1.2.840.10008.5.1.4.1.1.88.';
+
+/** A result object that waits on disk to be stored. */
+type StoredObject = Omit<ResultObject, 'bytes'> & { file: string };

@@ -1,0 +1,152 @@
+import type { ScoreValues } from '../../dicom/result.ts';
+import type { InstanceReference } from '../archive/archive.ts';
+import type { Queryable } from '../database/database.ts';
+
+/** `queued` and `running` are on their way; the others are ends. */
+export type ScoringState = 'queued' | 'running' | 'scored' | 'not-scored' | 'failed';
+
+/** What happened to one set of source instances that was asked to be scored. */
+export interface Scoring {
+  id: string;
+  archive: string;
+  studyInstanceUID: string;
+  /** The only clock in the result. */
+  requestedAt: Date;
+  state: ScoringState;
+  /** The step that runs, or that failed. */
+  step: string | null;
+  /** Why it failed or was not scored. */
+  reason: string | null;
+  /** Stands for the instances that the archive held, and what they were scored with. */
+  sourceFingerprint: string | null;
+  /** What the result's UIDs are made of. */
+  resultIdentity: string | null;
+  bundle: string | null;
+  score: ScoreValues | null;
+  finishedAt: Date | null;
+}
+
+const columns = `id, archive, study_instance_uid as "studyInstanceUID", requested_at as "requestedAt", state, step,
+  reason, source_fingerprint as "sourceFingerprint", result_identity as "resultIdentity", bundle, score,
+  finished_at as "finishedAt"`;
+
+/** Asks for a study to be scored; nothing new where it waits already. Returns the new row's ID. */
+export async function requestScoring(
+  on: Queryable,
+  archive: string,
+  studyInstanceUID: string,
+  requestedAt: Date,
+): Promise<string | undefined> {
+  const [row] = await on.query<{ id: string }>(
+    `insert into scoring (archive, study_instance_uid, requested_at, state)
+     select $1, $2, $3, 'queued'
+     where not exists (
+       select 1 from scoring where archive = $1 and study_instance_uid = $2 and state = 'queued')
+     returning id`,
+    [archive, studyInstanceUID, requestedAt],
+  );
+  return row?.id;
+}
+
+/** The scoring of an ID; undefined where it was dropped. */
+export async function findScoring(on: Queryable, id: string): Promise<Scoring | undefined> {
+  const [row] = await on.query<Scoring>(`select ${columns} from scoring where id = $1`, [id]);
+  return row;
+}
+
+/** Changes of a scoring's row. */
+export type ScoringChange = Partial<Omit<Scoring, 'id' | 'archive' | 'studyInstanceUID' | 'requestedAt'>>;
+
+const columnOf: Record<keyof ScoringChange, string> = {
+  state: 'state',
+  step: 'step',
+  reason: 'reason',
+  sourceFingerprint: 'source_fingerprint',
+  resultIdentity: 'result_identity',
+  bundle: 'bundle',
+  score: 'score',
+  finishedAt: 'finished_at',
+};
+
+/** Writes what changed into a scoring's row. */
+export async function updateScoring(on: Queryable, id: string, change: ScoringChange): Promise<void> {
+  const keys = Object.keys(change) as (keyof ScoringChange)[];
+  await on.query(
+    `update scoring set ${keys.map((key, i) => `${columnOf[key]} = $${i + 2}`).join(', ')} where id = $1`,
+    [id, ...keys.map((key) => change[key])],
+  );
+}
+
+/** Takes a scoring back, because it would only repeat an earlier one. */
+export async function dropScoring(on: Queryable, id: string): Promise<void> {
+  await on.query('delete from scoring where id = $1', [id]);
+}
+
+/** The newest scoring of the same study that ended with a result or without one, other than `scoring`. */
+export async function lastFinished(
+  on: Queryable,
+  scoring: Scoring,
+  state: 'scored' | 'any' = 'any',
+): Promise<Scoring | undefined> {
+  const [row] = await on.query<Scoring>(
+    `select ${columns} from scoring
+     where archive = $1 and study_instance_uid = $2 and id <> $3
+       and state = any($4)
+     order by requested_at desc limit 1`,
+    [
+      scoring.archive,
+      scoring.studyInstanceUID,
+      scoring.id,
+      state === 'scored' ? ['scored'] : ['scored', 'not-scored'],
+    ],
+  );
+  return row;
+}
+
+/** The newest scoring of each study, the most abnormal first; then those without a score, the newest first. */
+export async function worklist(on: Queryable, limit: number): Promise<Scoring[]> {
+  return on.query<Scoring>(
+    `select * from (
+       select distinct on (archive, study_instance_uid) ${columns} from scoring
+       order by archive, study_instance_uid, requested_at desc) newest
+     order by (score ->> 'percentile')::float desc nulls last, (score ->> 'rawScore')::float desc nulls last,
+       "requestedAt" desc
+     limit $1`,
+    [limit],
+  );
+}
+
+/** Enters the objects that a scoring writes, before they are written: from then on they are known as ours. */
+export async function recordResultObjects(
+  on: Queryable,
+  scoringID: string,
+  objects: InstanceReference[],
+): Promise<void> {
+  for (const { sopInstanceUID, seriesInstanceUID, sopClassUID } of objects) {
+    await on.query('insert into result_object values ($1, $2, $3, $4) on conflict do nothing', [
+      sopInstanceUID,
+      scoringID,
+      seriesInstanceUID,
+      sopClassUID,
+    ]);
+  }
+}
+
+/** The objects that one scoring wrote. */
+export async function resultObjectsOf(on: Queryable, scoringID: string): Promise<InstanceReference[]> {
+  return on.query<InstanceReference>(
+    `select sop_instance_uid as "sopInstanceUID", series_instance_uid as "seriesInstanceUID",
+       sop_class_uid as "sopClassUID"
+     from result_object where scoring_id = $1 order by sop_instance_uid`,
+    [scoringID],
+  );
+}
+
+/** Which of `sopInstanceUIDs` we wrote ourselves, in any scoring. */
+export async function ownObjects(on: Queryable, sopInstanceUIDs: string[]): Promise<Set<string>> {
+  const rows = await on.query<{ uid: string }>(
+    'select distinct sop_instance_uid as uid from result_object where sop_instance_uid = any($1)',
+    [sopInstanceUIDs],
+  );
+  return new Set(rows.map(({ uid }) => uid));
+}

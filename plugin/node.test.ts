@@ -1,0 +1,257 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import type { DicomJson } from '../dicom/dicom-json.ts';
+import { brainStudy } from '../fixtures/brain-study.ts';
+import { writeCRImage, writeMRSeries, type WrittenInstance } from '../fixtures/dicom-series.ts';
+import { startNodeProcess, type NodeProcess } from '../fixtures/node-process.ts';
+import { describeWith } from '../fixtures/required-program.ts';
+import { stow } from '../fixtures/stow.ts';
+import { scoredStudy, worklistEntry } from '../fixtures/worklist.ts';
+
+const secondaryCapture = '1.2.840.10008.5.1.4.1.1.7';
+const comprehensive3D = '1.2.840.10008.5.1.4.1.1.88.34';
+
+let folder: string;
+let node: NodeProcess;
+let series: WrittenInstance[];
+let study: string;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'qfae-test-'));
+  series = await writeMRSeries(join(folder, 'mr'), brainStudy({ seed: 1, slices: 6 }), { name: 'Node' });
+  study = series[0].studyInstanceUID;
+  node = await startNodeProcess({ QFAE_ARRIVAL_QUIET_SECONDS: '1' });
+});
+
+afterAll(async () => {
+  await node.stop();
+  rmSync(folder, { recursive: true });
+});
+
+async function getJson(path: string): Promise<DicomJson[]> {
+  const answer = await fetch(`${node.dicomWebUrl}${path}`, { headers: { accept: 'application/dicom+json' } });
+  expect(answer.status).toBe(200);
+  return (await answer.json()) as DicomJson[];
+}
+
+const valueOf = (attributes: DicomJson, tag: string) => attributes[tag]?.Value?.[0];
+
+describe('a study that arrives by STOW-RS', () => {
+  test('is stored, scored after the quiet time, and its results stand beside it', async () => {
+    const answer = await stow(
+      node.dicomWebUrl,
+      series.map(({ bytes }) => bytes),
+    );
+    expect(answer.status).toBe(200);
+    const body = (await answer.json()) as DicomJson;
+    expect(body['00081199']?.Value).toHaveLength(6);
+    expect(body['00081198']).toBeUndefined();
+
+    const { status, bundle, score, results } = await scoredStudy(node.url, study);
+    expect(status).toBe('scored');
+    expect(bundle).toMatch(/^untrained@[0-9a-f]{12}$/);
+    expect(score!.pValue).toBeGreaterThan(0);
+    expect(score!.percentile).toBeCloseTo(100 * (1 - score!.pValue), 9);
+    expect(score!.flagged).toBe(score!.rawScore > score!.threshold);
+    expect(results.filter(({ sopClassUID }) => sopClassUID === comprehensive3D)).toHaveLength(1);
+    expect(results.filter(({ sopClassUID }) => sopClassUID === secondaryCapture).length).toBeGreaterThan(0);
+
+    const [found] = await getJson(`/studies?StudyInstanceUID=${study}`);
+    expect(found['00080061']?.Value).toEqual(expect.arrayContaining(['MR', 'OT', 'SR']));
+    expect(valueOf(found, '00201206')).toBe(3);
+    expect(valueOf(found, '00201208')).toBe(6 + results.length);
+  });
+
+  test('is found by what it is, and not by what it is not', async () => {
+    const name = (await getJson(`/studies?StudyInstanceUID=${study}`))[0]['00100010'].Value![0] as {
+      Alphabetic: string;
+    };
+    for (const query of [
+      `PatientName=${name.Alphabetic.slice(0, 4).toLowerCase()}*`,
+      'ModalitiesInStudy=MR',
+      '00080020=19000101-',
+    ]) {
+      expect(await getJson(`/studies?${query}`)).toHaveLength(1);
+    }
+    for (const query of ['PatientName=Nobody*', 'ModalitiesInStudy=CT', 'StudyDate=19000101-19000102']) {
+      expect(await getJson(`/studies?${query}`)).toHaveLength(0);
+    }
+    expect(await getJson(`/studies/${study}/series?Modality=MR`)).toHaveLength(1);
+    expect(await getJson(`/studies/${study}/instances?limit=2&offset=1`)).toHaveLength(2);
+    expect((await fetch(`${node.dicomWebUrl}/studies?NoSuchThing=1`)).status).toBe(400);
+  });
+
+  test('comes back byte for byte, as frames, as metadata and as a picture', async () => {
+    const { sopInstanceUID, seriesInstanceUID, bytes, pixels } = series[2];
+    const path = `/studies/${study}/series/${seriesInstanceUID}/instances/${sopInstanceUID}`;
+    const url = `${node.dicomWebUrl}${path}`;
+
+    const whole = Buffer.from(await (await fetch(url)).arrayBuffer());
+    expect(whole.indexOf(bytes)).toBeGreaterThan(0);
+    const frame = await fetch(`${url}/frames/1`, {
+      headers: { accept: 'multipart/related; type="application/octet-stream"' },
+    });
+    const samples = Buffer.from(pixels.buffer, pixels.byteOffset, pixels.byteLength);
+    expect(Buffer.from(await frame.arrayBuffer()).indexOf(samples)).toBeGreaterThan(0);
+    expect((await fetch(`${url}/frames/2`)).status).toBe(404);
+    expect((await fetch(`${url}/frames/1`, { headers: { accept: 'video/mp4' } })).status).toBe(406);
+
+    const [metadata] = await getJson(`${path}/metadata`);
+    expect(valueOf(metadata, '00280010')).toBe(256);
+    expect(metadata['7FE00010']?.InlineBinary).toBeUndefined();
+
+    const picture = await fetch(`${url}/rendered`, { headers: { accept: 'image/png' } });
+    const image = await sharp(Buffer.from(await picture.arrayBuffer())).metadata();
+    expect([image.format, image.width, image.height]).toEqual(['png', 256, 256]);
+  });
+
+  test('is not scored again when it is sent again; when more of it comes, the new result replaces the old', async () => {
+    const before = (await worklistEntry(node.url, study))!;
+    await stow(node.dicomWebUrl, [series[0].bytes]);
+    const late = await writeMRSeries(join(folder, 'late'), brainStudy({ seed: 1, slices: 7 }), {
+      name: 'Node',
+    });
+    expect((await stow(node.dicomWebUrl, [late[6].bytes])).status).toBe(200);
+    const after = await scoredStudy(node.url, study, ({ requestedAt }) => requestedAt !== before.requestedAt);
+
+    const reports = await getJson(`/studies/${study}/instances?SOPClassUID=${comprehensive3D}`);
+    expect(reports).toHaveLength(1);
+    const report = after.results.find(({ sopClassUID }) => sopClassUID === comprehensive3D)!;
+    expect(valueOf(reports[0], '00080018')).toBe(report.sopInstanceUID);
+    const [dataset] = await getJson(
+      `/studies/${study}/series/${report.seriesInstanceUID}/instances/${report.sopInstanceUID}/metadata`,
+    );
+    const old = before.results.find(({ sopClassUID }) => sopClassUID === comprehensive3D)!;
+    expect(JSON.stringify(dataset['0040A360'])).toContain(old.sopInstanceUID);
+  });
+
+  test('has the numbers of `qfae score --json` in its report, at batch 1 and 4', async () => {
+    const { score } = (await worklistEntry(node.url, study))!;
+    const qfae = new URL('cli/qfae.ts', import.meta.url).pathname;
+    for (const batch of ['1', '4']) {
+      const output = execFileSync(
+        process.execPath,
+        [
+          qfae,
+          'score',
+          join(node.data, 'instances', study, series[0].seriesInstanceUID),
+          '--json',
+          '--batch-size',
+          batch,
+        ],
+        {
+          env: { ...process.env, QFAE_DATA: node.data },
+          encoding: 'utf8',
+          stdio: ['ignore', 'pipe', 'ignore'],
+        },
+      );
+      const lines = output
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Record<string, unknown>);
+      const line = lines.find(({ type }) => type === 'study')!;
+      expect(line['rawScore']).toBeCloseTo(score!.rawScore, 5);
+      expect(line['percentile']).toBeCloseTo(score!.percentile, 5);
+      expect(lines.filter(({ type }) => type === 'slice')).toHaveLength(7);
+    }
+  });
+});
+
+describe('bad input', () => {
+  const failureReasons = async (answer: Response) =>
+    (((await answer.json()) as DicomJson)['00081198']?.Value as DicomJson[]).map((item) =>
+      (valueOf(item, '00081197') as number).toString(16),
+    );
+
+  test.each([
+    ['garbage', () => [Buffer.from('this is no DICOM object')], 400, ['c000']],
+    ['a truncated file', () => [series[0].bytes.subarray(0, 20_000)], 400, ['c000']],
+    ['an empty part', () => [Buffer.alloc(0)], 400, ['c000']],
+  ])('%s is refused, and the node goes on', async (_what, objects, status, reasons) => {
+    const answer = await stow(node.dicomWebUrl, objects());
+    expect(answer.status).toBe(status);
+    expect(await failureReasons(answer)).toEqual(reasons);
+    expect((await fetch(`${node.url}/readyz`)).status).toBe(200);
+  });
+
+  test('an unsupported SOP class is a conflict; beside a good object it is told apart', async () => {
+    const other = await writeCRImage(join(folder, 'other'), {
+      name: 'Other',
+      attributes: { SOPClassUID: '1.2.840.10008.5.1.4.34.6.1' },
+    });
+    const refused = await stow(node.dicomWebUrl, [other.bytes]);
+    expect(refused.status).toBe(409);
+    expect(await failureReasons(refused)).toEqual(['122']);
+    const mixed = await stow(node.dicomWebUrl, [other.bytes, series[0].bytes]);
+    expect(mixed.status).toBe(202);
+  });
+
+  test('a wrong content type, another study than the one named, and no UID are refused', async () => {
+    const wrong = await fetch(`${node.dicomWebUrl}/studies`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{}',
+    });
+    expect(wrong.status).toBe(415);
+    const mismatch = await stow(node.dicomWebUrl, [series[0].bytes], { path: '/studies/1.2.3' });
+    expect([mismatch.status, await failureReasons(mismatch)]).toEqual([409, ['a900']]);
+    expect((await fetch(`${node.dicomWebUrl}/studies/..%2f..%2fetc`)).status).toBe(400);
+    expect((await fetch(`${node.dicomWebUrl}/studies/1.2.3`)).status).toBe(404);
+  });
+
+  test('each refusal has its line in the log, without the patient', () => {
+    const refusals = node.log().filter(({ msg }) => String(msg).startsWith('instance refused'));
+    expect(refusals.length).toBeGreaterThanOrEqual(5);
+    expect(refusals.every(({ part }) => part === 1)).toBe(true);
+    expect(JSON.stringify(node.log())).not.toMatch(/Sample|\^/);
+  });
+
+  test('a study without a grey series is not scored, with the reason, and nothing is written', async () => {
+    const colour = await writeCRImage(join(folder, 'seg'), {
+      name: 'Report',
+      attributes: { Modality: 'SR' },
+    });
+    await stow(node.dicomWebUrl, [colour.bytes]);
+    const entry = await scoredStudy(node.url, colour.studyInstanceUID);
+    expect(entry).toMatchObject({ status: 'not-scored', results: [], score: null });
+    expect(entry.reason).toMatch(/modality SR/);
+  });
+});
+
+test('a node that was killed in the quiet time scores the study after its restart, once', async () => {
+  const killed = await writeMRSeries(join(folder, 'killed'), brainStudy({ seed: 2, slices: 3 }), {
+    name: 'Killed',
+  });
+  const data = mkdtempSync(join(tmpdir(), 'qfae-killed-'));
+  const environment = { QFAE_DATA: data, QFAE_ARRIVAL_QUIET_SECONDS: '2' };
+  const first = await startNodeProcess(environment);
+  await stow(
+    first.dicomWebUrl,
+    killed.map(({ bytes }) => bytes),
+  );
+  await first.stop('SIGKILL');
+  const second = await startNodeProcess(environment);
+  try {
+    const { status, results } = await scoredStudy(second.url, killed[0].studyInstanceUID);
+    expect(status).toBe('scored');
+    expect(results.filter(({ sopClassUID }) => sopClassUID === comprehensive3D)).toHaveLength(1);
+  } finally {
+    await second.stop();
+    rmSync(data, { recursive: true });
+  }
+});
+
+describeWith(['dciodvfy'], 'what stands in the store', () => {
+  test('is free of errors by dciodvfy', async () => {
+    const { results } = (await worklistEntry(node.url, study))!;
+    expect(results.length).toBeGreaterThan(1);
+    for (const { seriesInstanceUID, sopInstanceUID } of results) {
+      const file = join(node.data, 'instances', study, seriesInstanceUID, `${sopInstanceUID}.dcm`);
+      const { stderr } = spawnSync('dciodvfy', [file], { encoding: 'utf8' });
+      expect(stderr.split('\n').filter((line) => line.startsWith('Error'))).toEqual([]);
+    }
+  });
+});

@@ -1,0 +1,120 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DicomPool } from '../dicom/pool.ts';
+import { ensureUntrained } from '../inference/bundle/untrained.ts';
+import type { Archive } from './archive/archive.ts';
+import { localArchive } from './archive/local-archive.ts';
+import { OrthancArchive } from './archive/orthanc.ts';
+import { discardUnfinished, openDataFolder } from './data-folder/data-folder.ts';
+import { lockDataFolder } from './data-folder/lock.ts';
+import { openEmbeddedDatabase } from './database/database.ts';
+import { createHttpServer } from './http/server.ts';
+import { JobQueue } from './jobs/queue.ts';
+import { scoreStudyJob } from './jobs/score-study.ts';
+import type { Logger } from './log.ts';
+import { ScorerCache } from './scoring/scorer-cache.ts';
+import type { Settings } from './settings.ts';
+import { InstanceStore } from './store/instance-store.ts';
+
+/** A running node. */
+export interface RunningNode {
+  /** Where it listens. */
+  url: string;
+  /** Stops taking work, ends what runs, closes everything. */
+  stop(): Promise<void>;
+}
+
+/** A job that runs when the node is stopped is given this long; then it is tried again at the next start. */
+const stopTimeoutMs = 10_000;
+
+/**
+ * Starts the node: store, queue, archives, HTTP service, and scoring on arrival.
+ *
+ * @throws DataFolderLockedError if another process has the data folder open.
+ */
+export async function startNode(settings: Settings, log: Logger): Promise<RunningNode> {
+  const closers: (() => Promise<void> | void)[] = [];
+  const stop = async () => {
+    for (const close of closers.splice(0).reverse()) await close();
+  };
+  try {
+    const folder = openDataFolder(settings.data);
+    const lock = await lockDataFolder(folder.root);
+    closers.push(() => {
+      lock.release();
+    });
+    discardUnfinished(folder);
+    await ensureUntrained(folder.root);
+
+    const database = await openEmbeddedDatabase(folder.database);
+    closers.push(() => database.close());
+    const { threads, timeoutSeconds } = settings.decoding;
+    const pool = new DicomPool({ threads, timeoutMs: timeoutSeconds * 1000 });
+    closers.push(() => pool.close());
+    const scorers = new ScorerCache(folder.root, settings.inference.batchSize);
+    closers.push(() => scorers.close());
+
+    const store = new InstanceStore(database, folder.instances);
+    const orthanc = settings.orthanc && new OrthancArchive(settings.orthanc);
+    const archives = new Map<string, Archive>();
+    for (const archive of [localArchive(store, pool, folder.incoming), orthanc]) {
+      if (archive) archives.set(archive.name, archive);
+    }
+    const queue = await JobQueue.open(database, log);
+    closers.push(() => queue.close(stopTimeoutMs));
+    await queue.work(scoreStudyJob({ settings, database, archives, pool, scorers, work: folder.work, log }));
+
+    const stopping = new AbortController();
+    const { signal } = stopping;
+    const loops = [enqueueRegularly(queue, settings.arrival.quietSeconds, log, signal)];
+    if (orthanc) {
+      const since = settings.arrival.since === undefined ? undefined : new Date(settings.arrival.since);
+      loops.push(orthanc.follow(database, log, since, signal));
+    }
+    closers.push(async () => {
+      stopping.abort();
+      await Promise.all(loops);
+    });
+
+    const server = createHttpServer({
+      database,
+      store,
+      pool,
+      incoming: folder.incoming,
+      instanceBytes: settings.limits.instanceBytes,
+      log,
+      onHint: () => orthanc?.hint(),
+    });
+    server.listen(settings.http.port, settings.http.host);
+    await once(server, 'listening');
+    closers.push(async () => {
+      server.close();
+      server.closeAllConnections();
+      await once(server, 'close');
+    });
+    const { address, family, port } = server.address() as AddressInfo;
+    const url = `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+    log.info({ url, bundle: settings.bundle, orthanc: settings.orthanc?.url }, 'node is listening');
+    return { url, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** Looks for studies that have become quiet, several times in a quiet time. */
+async function enqueueRegularly(
+  queue: JobQueue,
+  quietSeconds: number,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  const interval = Math.min(1000, quietSeconds * 250);
+  while (!signal.aborted) {
+    await queue.enqueueQuietStudies(quietSeconds).catch((error: unknown) => {
+      log.error({ error }, 'quiet studies could not be queued');
+    });
+    await sleep(interval, undefined, { signal }).catch(() => undefined);
+  }
+}

@@ -1,0 +1,99 @@
+import type { DicomPool } from '../../dicom/pool.ts';
+import type { Heatmap, ScoredSlice, ScoreValues } from '../../dicom/result.ts';
+import { contours } from '../../dicom/contour.ts';
+import type { Slice } from '../../dicom/slice.ts';
+import type { Bundle } from '../../inference/bundle/schema.ts';
+import type { InputSlice, Scorer, SliceScore } from '../../inference/scorer.ts';
+import type { SelectedSeries } from './series-selection.ts';
+
+/** A series after scoring. */
+export interface SeriesScore {
+  /** In slice order. */
+  slices: ScoredSlice[];
+  study: ScoreValues;
+}
+
+/** A slice that is to be shown, with what its picture is drawn from. */
+export interface ReportedSlice {
+  scored: ScoredSlice;
+  /** Its place among the scored slices, from 0. */
+  index: number;
+  heatmap: Heatmap;
+}
+
+/** Which slices are shown, and what is done with each as soon as it is scored: pixels and maps are not kept. */
+export interface Reporting {
+  slices: 'flagged' | 'all' | 'off';
+  report(slice: ReportedSlice): Promise<void>;
+}
+
+/**
+ * Decodes and scores the slices of a series, a few at a time. The flagged slices are reported as they come; where
+ * none is flagged, the highest one at the end.
+ *
+ * @throws DicomError for a slice that cannot be decoded: a study is scored whole or not at all.
+ */
+export async function scoreSeries(
+  pool: DicomPool,
+  scorer: Scorer,
+  series: SelectedSeries,
+  reporting: Reporting,
+  signal?: AbortSignal,
+): Promise<SeriesScore> {
+  const decoded: Slice[] = [];
+  const slices: ScoredSlice[] = [];
+  const scores: ScoreValues[] = [];
+  let highest: ReportedSlice | undefined;
+  for await (const score of scorer.score(decode(pool, series, decoded), signal)) {
+    const { pixels, ...slice } = decoded.shift()!;
+    const heatmap = heatmapOf(score, { ...slice, pixels }, scorer.bundle);
+    const index = slices.length;
+    const scored: ScoredSlice = {
+      slice,
+      header: series.instances[series.slices[index].index].header.dataset,
+      score: valuesOf(score),
+      regions: contours(heatmap),
+    };
+    slices.push(scored);
+    scores.push(scored.score);
+    if (reporting.slices === 'all' || (reporting.slices === 'flagged' && score.flagged)) {
+      await reporting.report({ scored, index, heatmap });
+    }
+    if (!highest || score.rawScore > highest.scored.score.rawScore) highest = { scored, index, heatmap };
+  }
+  if (reporting.slices === 'flagged' && highest && !highest.scored.score.flagged) {
+    await reporting.report(highest);
+  }
+  return { slices, study: valuesOf(scorer.studyScore(scores)) };
+}
+
+/** The slices of a series, decoded some ahead of their use; each is also put at the end of `decoded`. */
+async function* decode(pool: DicomPool, series: SelectedSeries, decoded: Slice[]): AsyncGenerator<Slice> {
+  const ahead = 4;
+  const running: Promise<Slice>[] = [];
+  for (const { index, frame } of series.slices) {
+    const next = pool.readSlice(series.instances[index].path, frame);
+    next.catch(() => undefined); // reported when its turn comes
+    running.push(next);
+    if (running.length < ahead) continue;
+    decoded.push(await running.shift()!);
+    yield decoded.at(-1)!;
+  }
+  for (const slice of running) {
+    decoded.push(await slice);
+    yield decoded.at(-1)!;
+  }
+}
+
+/** What the picture of a slice is drawn from. */
+export function heatmapOf(score: SliceScore, slice: InputSlice, bundle: Bundle): Heatmap {
+  const { rows, columns, pixels } = slice;
+  const { map, mapRows, mapColumns, gridToSlice } = score;
+  const { mapThreshold } = bundle.calibration;
+  return { rows, columns, pixels, map, mapRows, mapColumns, gridToSlice, mapThreshold };
+}
+
+/** The values alone. */
+export function valuesOf({ rawScore, pValue, percentile, threshold, flagged }: ScoreValues): ScoreValues {
+  return { rawScore, pValue, percentile, threshold, flagged };
+}

@@ -1,0 +1,50 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadSettings } from './settings.ts';
+
+function fileWith(text: string): string {
+  const file = join(mkdtempSync(join(tmpdir(), 'qfae-settings-')), 'qfae.yaml');
+  writeFileSync(file, text);
+  return file;
+}
+
+test('an empty file gives the defaults of the design', () => {
+  const settings = loadSettings({ QFAE_CONFIG: fileWith('') });
+  expect(settings.http).toEqual({ host: '127.0.0.1', port: 8780 });
+  expect(settings.arrival.quietSeconds).toBe(60);
+  expect(settings.data).toBe('./data');
+});
+
+test('a variable overrides the file', () => {
+  const settings = loadSettings({
+    QFAE_CONFIG: fileWith('arrival:\n  quietSeconds: 5\nhttp: { port: 1 }\n'),
+    QFAE_ARRIVAL_QUIET_SECONDS: '2.5',
+    QFAE_ORTHANC_URL: 'http://127.0.0.1:8042',
+    QFAE_ORTHANC_PASSWORD: '0123',
+  });
+  expect(settings.arrival.quietSeconds).toBe(2.5);
+  expect(settings.http.port).toBe(1);
+  expect(settings.orthanc?.url).toBe('http://127.0.0.1:8042');
+  expect(settings.orthanc?.password).toBe('0123');
+});
+
+test.each([
+  ['http:\n  host: localhost\n  port: 99999\n', /qfae\.yaml:3: http\.port/],
+  ['arrival:\n  quietSecond: 3\n', /qfae\.yaml:2: arrival: .*quietSecond/],
+  ['outputs:\n  sc: sometimes\n', /qfae\.yaml:2: outputs\.sc/],
+  ['http: [1, 2\n', /qfae\.yaml:\d+: /],
+])('a wrong file is refused with line and reason: %j', (text, message) => {
+  expect(() => loadSettings({ QFAE_CONFIG: fileWith(text) })).toThrow(message);
+});
+
+test('a wrong variable and an unknown one are named', () => {
+  const file = fileWith('');
+  expect(() => loadSettings({ QFAE_CONFIG: file, QFAE_HTTP_PORT: 'x' })).toThrow(
+    /QFAE_HTTP_PORT: http\.port/,
+  );
+  expect(() => loadSettings({ QFAE_CONFIG: file, QFAE_HTTP_PROT: '1' })).toThrow(
+    /QFAE_HTTP_PROT: no such setting/,
+  );
+  expect(() => loadSettings({ QFAE_CONFIG: '/does/not/exist.yaml' })).toThrow(/no such file/);
+});

@@ -1,0 +1,162 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { isMap, LineCounter, parse, parseDocument, type Document } from 'yaml';
+import { z } from 'zod';
+
+const seconds = z.number().positive();
+
+/** Settings of the node, as `qfae.yaml` and `QFAE_…` variables give them. */
+export const settingsSchema = z.strictObject({
+  /** Folder that holds everything the node keeps. */
+  data: z.string().min(1).default('./data'),
+  http: z
+    .strictObject({
+      host: z.string().min(1).default('127.0.0.1'),
+      port: z.number().int().min(0).max(65535).default(8780),
+    })
+    .prefault({}),
+  arrival: z
+    .strictObject({
+      /** A study is complete when nothing of it has arrived for this long. */
+      quietSeconds: seconds.default(60),
+      /** Studies that an archive received earlier are not scored on their own; default: the first start. */
+      since: z.iso.datetime({ offset: true }).optional(),
+    })
+    .prefault({}),
+  /** An Orthanc whose studies are scored, and that receives the results. */
+  orthanc: z
+    .strictObject({
+      url: z.url({ protocol: /^https?$/ }),
+      username: z.string().optional(),
+      password: z.string().optional(),
+      /** Path of the DICOMweb plugin below the URL. */
+      dicomWebRoot: z.string().default('/dicom-web'),
+      pollSeconds: seconds.default(5),
+      timeoutSeconds: seconds.default(60),
+    })
+    .optional(),
+  outputs: z
+    .strictObject({
+      sr: z.enum(['comprehensive-3d', 'off']).default('comprehensive-3d'),
+      sc: z.enum(['flagged', 'all', 'off']).default('flagged'),
+    })
+    .prefault({}),
+  /** Bundle that scores: an ID, or a name (the promoted one of that name). */
+  bundle: z.string().min(1).default('untrained'),
+  inference: z
+    .strictObject({
+      batchSize: z.number().int().min(1).max(256).default(4),
+    })
+    .prefault({}),
+  decoding: z
+    .strictObject({
+      threads: z.number().int().min(1).max(64).default(2),
+      timeoutSeconds: seconds.default(60),
+    })
+    .prefault({}),
+  limits: z
+    .strictObject({
+      /** Largest DICOM object that STOW-RS accepts, in bytes. */
+      instanceBytes: z
+        .number()
+        .int()
+        .positive()
+        .default(4 * 2 ** 30),
+    })
+    .prefault({}),
+  log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
+});
+
+export type Settings = z.infer<typeof settingsSchema>;
+
+/** Variables that share the prefix but are no settings. */
+const otherVariables = new Set(['QFAE_CONFIG', 'QFAE_REQUIRE_PROGRAMS']);
+
+/** Keys whose variables are taken as they stand: a password of digits is no number. */
+const texts = new Set(['username', 'password']);
+
+/** Why settings were refused: one line a problem, each with its place. */
+export class SettingsError extends Error {
+  override name = 'SettingsError';
+}
+
+/**
+ * Reads `qfae.yaml` (or the file that `QFAE_CONFIG` names), then lets `QFAE_…` variables override it:
+ * `http.port` is `QFAE_HTTP_PORT`, `arrival.quietSeconds` is `QFAE_ARRIVAL_QUIET_SECONDS`.
+ *
+ * @throws SettingsError naming file, line and reason of every problem.
+ */
+export function loadSettings(environment: NodeJS.ProcessEnv = process.env): Settings {
+  const named = environment['QFAE_CONFIG'];
+  const file = named ?? 'qfae.yaml';
+  if (named !== undefined && !existsSync(named)) throw new SettingsError(`${named}: no such file`);
+  const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
+
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  if (document.errors.length > 0) {
+    throw new SettingsError(
+      document.errors
+        .map((error) => `${file}:${lines.linePos(error.pos[0]).line}: ${error.message}`)
+        .join('\n'),
+    );
+  }
+  const overridden = overrideFromEnvironment(document, environment);
+
+  const parsed = settingsSchema.safeParse(document.toJS() ?? {});
+  if (parsed.success) return parsed.data;
+  throw new SettingsError(
+    parsed.error.issues
+      .map((issue) => {
+        const path = issue.path.join('.');
+        const variable = overridden.get(path);
+        return `${variable ?? placeInFile(document, lines, file, issue.path)}: ${path || 'settings'}: ${issue.message}`;
+      })
+      .join('\n'),
+  );
+}
+
+/** The line of the innermost node on `path` that the file holds. */
+function placeInFile(
+  document: Document.Parsed,
+  lines: LineCounter,
+  file: string,
+  path: readonly PropertyKey[],
+): string {
+  for (let length = path.length; length > 0; length--) {
+    const node = document.getIn(path.slice(0, length), true) as
+      { range?: [number, number, number] } | undefined;
+    if (node?.range) return `${file}:${lines.linePos(node.range[0]).line}`;
+  }
+  return file;
+}
+
+/** Writes each `QFAE_…` variable into the document; returns the variable behind each dotted path. */
+function overrideFromEnvironment(document: Document.Parsed, environment: NodeJS.ProcessEnv) {
+  const paths = new Map(settingPaths().map((path) => [variableName(path), path]));
+  const overridden = new Map<string, string>();
+  if (!isMap(document.contents)) document.contents = document.createNode({}) as never;
+  for (const [variable, value] of Object.entries(environment)) {
+    if (!variable.startsWith('QFAE_') || otherVariables.has(variable) || value === undefined) continue;
+    const path = paths.get(variable);
+    if (!path) throw new SettingsError(`${variable}: no such setting`);
+    document.setIn(path, texts.has(path.at(-1)!) ? value : parse(value));
+    overridden.set(path.join('.'), variable);
+  }
+  return overridden;
+}
+
+/** `['http', 'port']` → `QFAE_HTTP_PORT`; capital letters inside a key start a new word. */
+function variableName(path: string[]): string {
+  return `QFAE_${path.map((key) => key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()).join('_')}`;
+}
+
+/** The path of every leaf of the schema. */
+function settingPaths(): string[][] {
+  const paths = (schema: z.core.JSONSchema.BaseSchema, prefix: string[]): string[][] =>
+    schema.properties
+      ? Object.entries(schema.properties).flatMap(([key, child]) =>
+          typeof child === 'object' ? paths(child, [...prefix, key]) : [],
+        )
+      : [prefix];
+  return paths(z.toJSONSchema(settingsSchema, { io: 'input' }), []);
+}
