@@ -111,7 +111,7 @@ async function makeUntrained(root: string): Promise<Bundle> {
   const manifest = {
     schemaVersion: 1 as const,
     name: NAME,
-    title: 'untrained — scores mean nothing',
+    title: 'Scores mean nothing (UNTRAINED)',
     profile,
     model: config,
     weights,

@@ -17,6 +17,7 @@ describeWith(['Orthanc', 'storescu'], 'a node beside a real Orthanc', () => {
   let folder: string;
   let orthanc: Orthanc;
   let node: NodeProcess;
+  const running: { stop(): Promise<void> }[] = [];
 
   const send = (directory: string) => {
     const { dicomPort, aeTitle } = orthanc;
@@ -27,13 +28,16 @@ describeWith(['Orthanc', 'storescu'], 'a node beside a real Orthanc', () => {
     );
     expect([status, stderr]).toEqual([0, '']);
   };
-  const startNode = (data: string) =>
-    startNodeProcess({
+  const startNode = async (data: string) => {
+    const started = await startNodeProcess({
       QFAE_DATA: data,
       QFAE_ARRIVAL_QUIET_SECONDS: '2',
       QFAE_ORTHANC_URL: orthanc.url,
       QFAE_ORTHANC_POLL_SECONDS: '0.5',
     });
+    running.push(started);
+    return started;
+  };
   const sopClasses = async (study: string) => {
     const answer = await fetch(`${orthanc.dicomWebUrl}/studies/${study}/instances`);
     const found = (await answer.json()) as DicomJson[];
@@ -43,14 +47,14 @@ describeWith(['Orthanc', 'storescu'], 'a node beside a real Orthanc', () => {
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'qfae-orthanc-test-'));
     orthanc = await startOrthanc();
+    running.push(orthanc);
     await writeMRSeries(join(folder, 'old'), brainStudy({ seed: 3, slices: 3 }), { name: 'Old' });
     send(join(folder, 'old'));
     node = await startNode(join(folder, 'data'));
   });
 
   afterAll(async () => {
-    await node.stop();
-    await orthanc.stop();
+    for (const each of running.reverse()) await each.stop();
     rmSync(folder, { recursive: true });
   });
 

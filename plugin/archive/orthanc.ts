@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, fetch, type RequestInit } from 'undici';
 import { noteArrival } from '../arrival/arrivals.ts';
-import type { Database } from '../database/database.ts';
+import type { Database, Queryable } from '../database/database.ts';
 import type { Logger } from '../log.ts';
 import type { Settings } from '../settings.ts';
 import type { InstanceReference } from './archive.ts';
@@ -13,7 +13,7 @@ type OrthancSettings = NonNullable<Settings['orthanc']>;
 interface Change {
   Seq: number;
   ChangeType: string;
-  ResourceType: string;
+  Date: string;
   ID: string;
 }
 
@@ -68,15 +68,19 @@ export class OrthancArchive extends DicomWebArchive {
   }
 
   /**
-   * Reads the feed of changes until `signal`, noting the arrival of each study that something was added to
-   * since `since`. Orthanc forgets "stable" events in a restart, so only what is new counts, and the quiet time
-   * is ours. Where the feed starts over (the database was reset), it is read from its start.
+   * Reads the feed of changes until `signal`, noting the arrival of each study that instances were added to
+   * since `since` (default: the first start). Orthanc forgets "stable" events in a restart, so only what is new
+   * counts, and the quiet time is ours. Where the feed starts over (the archive was reset), so do we.
    */
   async follow(database: Database, log: Logger, since: Date | undefined, signal: AbortSignal): Promise<void> {
+    await database.query('insert into feed (archive, started_at) values ($1, $2) on conflict do nothing', [
+      this.name,
+      since ?? new Date(),
+    ]);
     let failing = false;
     while (!signal.aborted) {
       try {
-        while (await this.#readChanges(database, log, since)) signal.throwIfAborted();
+        while (await this.#readChanges(database, log)) signal.throwIfAborted();
         if (failing) log.info({ archive: this.name }, 'archive is reachable again');
         failing = false;
       } catch (error) {
@@ -90,51 +94,67 @@ export class OrthancArchive extends DicomWebArchive {
   }
 
   /** Reads one page of changes; true if there are more. */
-  async #readChanges(database: Database, log: Logger, since: Date | undefined): Promise<boolean> {
-    const [feed] = await database.query<{ since: string; started_at: Date }>(
-      'select since, started_at from feed where archive = $1',
+  async #readChanges(database: Database, log: Logger): Promise<boolean> {
+    const [feed] = await database.query<{ position: string | null; started_at: Date }>(
+      'select position, started_at from feed where archive = $1',
       [this.name],
     );
-    const newest = await this.#json<{ Last: number }>('/changes?last');
-    if (!feed) {
-      // The first time: what is there already is old, and scored only when asked for.
-      const last = since ? 0 : newest.Last;
-      await database.query('insert into feed values ($1, $2, $3)', [this.name, last, since ?? new Date()]);
+    const move = (on: Queryable, position: number) =>
+      on.query('update feed set position = $2 where archive = $1', [this.name, position]);
+    const { Last: newest } = await this.#json<{ Last: number }>('/changes?last');
+    if (feed.position === null) {
+      await move(database, await this.#positionAt(feed.started_at, newest));
       return true;
     }
-    const position = Number(feed.since);
-    if (newest.Last < position) {
+    const position = Number(feed.position);
+    if (newest < position) {
       log.warn({ archive: this.name }, 'the feed of changes starts over: the archive was reset');
-      await database.query('update feed set since = 0 where archive = $1', [this.name]);
+      await move(database, 0);
       return true;
     }
-    const page = await this.#json<{ Changes: Change[]; Last: number; Done: boolean }>(
-      `/changes?since=${position}&limit=${pageSize}`,
+    const page = await this.#changesAfter(position, pageSize);
+    const studies = await this.#changedStudies(
+      page.Changes.filter(({ Date }) => parseOrthancTime(Date) >= wholeSecond(feed.started_at)),
     );
-    const studies = await this.#changedStudies(page.Changes, feed.started_at);
     await database.transaction(async (transaction) => {
       for (const study of studies) await noteArrival(transaction, this.name, study);
-      await transaction.query('update feed set since = $2 where archive = $1', [this.name, page.Last]);
+      await move(transaction, page.Last);
     });
     return !page.Done;
   }
 
-  /** StudyInstanceUIDs of the studies that instances were added to, not before `since`. */
-  async #changedStudies(changes: Change[], since: Date): Promise<Set<string>> {
-    const parents = new Set<string>();
+  /** The position in the feed behind which changes are not older than `since`, found by halving. */
+  async #positionAt(since: Date, newest: number): Promise<number> {
+    let [low, high] = [0, newest];
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      const [next] = (await this.#changesAfter(middle, 1)).Changes;
+      if (next && parseOrthancTime(next.Date) < wholeSecond(since)) low = Math.max(next.Seq, middle + 1);
+      else high = middle;
+    }
+    return low;
+  }
+
+  #changesAfter(position: number, limit: number) {
+    return this.#json<{ Changes: Change[]; Last: number; Done: boolean }>(
+      `/changes?since=${position}&limit=${limit}`,
+    );
+  }
+
+  /** StudyInstanceUIDs of the studies that instances were added to. */
+  async #changedStudies(changes: Change[]): Promise<Set<string>> {
+    const series = new Set<string>();
     for (const { ChangeType, ID } of changes) {
       if (ChangeType !== 'NewInstance') continue;
       const instance = await this.#optional<{ ParentSeries: string }>(`/instances/${ID}`);
-      if (instance) parents.add(instance.ParentSeries);
+      if (instance) series.add(instance.ParentSeries);
     }
     const studies = new Set<string>();
-    for (const seriesID of parents) {
-      const study = await this.#optional<{ MainDicomTags: { StudyInstanceUID: string }; LastUpdate: string }>(
-        `/series/${seriesID}/study`,
+    for (const ID of series) {
+      const study = await this.#optional<{ MainDicomTags: { StudyInstanceUID: string } }>(
+        `/series/${ID}/study`,
       );
-      if (study && parseOrthancTime(study.LastUpdate) >= Math.floor(since.getTime() / 1000) * 1000) {
-        studies.add(study.MainDicomTags.StudyInstanceUID);
-      }
+      if (study) studies.add(study.MainDicomTags.StudyInstanceUID);
     }
     return studies;
   }
@@ -165,6 +185,11 @@ export class OrthancArchive extends DicomWebArchive {
       dispatcher: this.#dispatcher,
     });
   }
+}
+
+/** Orthanc's times have no fractions. */
+function wholeSecond(time: Date): number {
+  return Math.floor(time.getTime() / 1000) * 1000;
 }
 
 /** Orthanc writes `20261121T210943`, in UTC. */

@@ -64,7 +64,7 @@ const migrations: string[][] = [
     // Where a feed of changes was read up to.
     `create table feed (
        archive text primary key,
-       since bigint not null,
+       position bigint,
        started_at timestamptz not null
      )`,
   ],
