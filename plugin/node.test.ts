@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import type { DicomJson } from '../dicom/dicom-json.ts';
+import type { ScoreValues } from '../dicom/result.ts';
+import { readMeasurementReport } from '../dicom/sr/read-measurement-report.ts';
 import { brainStudy } from '../fixtures/brain-study.ts';
 import { writeCRImage, writeMRSeries, type WrittenInstance } from '../fixtures/dicom-series.ts';
 import { startNodeProcess, type NodeProcess } from '../fixtures/node-process.ts';
@@ -129,21 +131,22 @@ describe('a study that arrives by STOW-RS', () => {
   });
 
   test('has the numbers of `qfae score --json` in its report, at batch 1 and 4', async () => {
-    const { score } = (await worklistEntry(node.url, study))!;
+    const { results } = (await worklistEntry(node.url, study))!;
+    const { seriesInstanceUID, sopInstanceUID } = results.find(
+      ({ sopClassUID }) => sopClassUID === comprehensive3D,
+    )!;
+    const [dataset] = await getJson(
+      `/studies/${study}/series/${seriesInstanceUID}/instances/${sopInstanceUID}/metadata`,
+    );
+    const report = readMeasurementReport(dataset);
     const qfae = new URL('cli/qfae.ts', import.meta.url).pathname;
+    const source = join(node.data, 'instances', study, series[0].seriesInstanceUID);
     for (const batch of ['1', '4']) {
       const output = execFileSync(
         process.execPath,
-        [
-          qfae,
-          'score',
-          join(node.data, 'instances', study, series[0].seriesInstanceUID),
-          '--json',
-          '--batch-size',
-          batch,
-        ],
+        [qfae, 'score', source, '--json', '--batch-size', batch],
         {
-          env: { ...process.env, QFAE_DATA: node.data },
+          env: { PATH: process.env['PATH'], QFAE_DATA: node.data },
           encoding: 'utf8',
           stdio: ['ignore', 'pipe', 'ignore'],
         },
@@ -152,13 +155,30 @@ describe('a study that arrives by STOW-RS', () => {
         .trim()
         .split('\n')
         .map((line) => JSON.parse(line) as Record<string, unknown>);
-      const line = lines.find(({ type }) => type === 'study')!;
-      expect(line['rawScore']).toBeCloseTo(score!.rawScore, 5);
-      expect(line['percentile']).toBeCloseTo(score!.percentile, 5);
+      expectScore(
+        report.study,
+        lines.find(({ type }) => type === 'study')!,
+      );
+      expect(report.study.threshold).toBeCloseTo(lines.at(-1)!['threshold'] as number, 5);
       expect(lines.filter(({ type }) => type === 'slice')).toHaveLength(7);
+      expect(report.slices.length).toBeGreaterThan(0);
+      for (const slice of report.slices) {
+        expectScore(
+          slice.score,
+          lines.find((line) => line['sopInstanceUID'] === slice.sopInstanceUID)!,
+        );
+      }
     }
   });
 });
+
+/** What a report says is what a line of `qfae score --json` says. */
+function expectScore(score: ScoreValues, line: Record<string, unknown>): void {
+  for (const key of ['rawScore', 'pValue', 'percentile'] as const) {
+    expect(score[key]).toBeCloseTo(line[key] as number, 5);
+  }
+  expect(score.flagged).toBe(line['flagged']);
+}
 
 describe('bad input', () => {
   const failureReasons = async (answer: Response) =>
