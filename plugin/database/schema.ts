@@ -58,6 +58,7 @@ const migrations: string[][] = [
        scoring_id uuid not null references scoring on delete cascade,
        series_instance_uid text not null,
        sop_class_uid text not null,
+       position integer not null,
        primary key (sop_instance_uid, scoring_id)
      )`,
 

@@ -122,22 +122,21 @@ export async function recordResultObjects(
   scoringID: string,
   objects: InstanceReference[],
 ): Promise<void> {
-  for (const { sopInstanceUID, seriesInstanceUID, sopClassUID } of objects) {
-    await on.query('insert into result_object values ($1, $2, $3, $4) on conflict do nothing', [
-      sopInstanceUID,
-      scoringID,
-      seriesInstanceUID,
-      sopClassUID,
-    ]);
+  for (const [position, { sopInstanceUID, seriesInstanceUID, sopClassUID }] of objects.entries()) {
+    await on.query(
+      `insert into result_object (sop_instance_uid, scoring_id, series_instance_uid, sop_class_uid, position)
+       values ($1, $2, $3, $4, $5) on conflict do nothing`,
+      [sopInstanceUID, scoringID, seriesInstanceUID, sopClassUID, position],
+    );
   }
 }
 
-/** The objects that one scoring wrote. */
+/** The objects that one scoring wrote, in the order in which it made them. */
 export async function resultObjectsOf(on: Queryable, scoringID: string): Promise<InstanceReference[]> {
   return on.query<InstanceReference>(
     `select sop_instance_uid as "sopInstanceUID", series_instance_uid as "seriesInstanceUID",
        sop_class_uid as "sopClassUID"
-     from result_object where scoring_id = $1 order by sop_instance_uid`,
+     from result_object where scoring_id = $1 order by position`,
     [scoringID],
   );
 }
