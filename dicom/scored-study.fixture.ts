@@ -4,11 +4,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Attributes, dataSet } from './keyword.ts';
 import type { DicomJson } from './dicom-json.ts';
+import { mapOnSlice } from './anomaly-map.ts';
 import { contours } from './contour.ts';
+import { keyObjectSelection, rejectionNote } from './ko/key-object-selection.ts';
+import { parametricMap, parametricMapFrame } from './pm/parametric-map.ts';
+import { presentationStates } from './pr/presentation-state.ts';
 import { reportedSlices } from './reported-slices.ts';
 import type { Heatmap, ResultObject, ScoredSlice, StudyResult } from './result.ts';
 import { secondaryCapture } from './sc/secondary-capture.ts';
+import { maskAboveThreshold } from './seg/bit-mask.ts';
+import { segmentation } from './seg/segmentation.ts';
 import type { PlaneGeometry, Slice } from './slice.ts';
+import { measurementReport } from './sr/measurement-report.ts';
 import { uidFrom } from './uid.ts';
 
 const GRID = 56;
@@ -38,7 +45,43 @@ export const SOURCES = {
   'MR volume': () => scoredVolume('MR', '1.2.840.10008.5.1.4.1.1.4', 64, 64),
   'CR without geometry': () => scoredProjection(),
   'multi-frame OCT': () => scoredFrames(),
+  'multi-frame MR volume': () => scoredMultiFrameVolume(),
+  'colour photograph': () => scoredPhotograph(),
 };
+
+/** Every kind of result object of a study, as far as it applies: by kind and number. */
+export function everyObject(study: ScoredStudy): Record<string, ResultObject> {
+  const volume = study.slices.filter(({ slice }) => slice.geometry).length > 1;
+  const { head, ...map } = parametricMap(study);
+  const frames = study.heatmaps.map((heatmap) => parametricMapFrame(percentilesOf(heatmap)));
+  const entries: [string, ResultObject[]][] = [
+    ['SR comprehensive-3d', [measurementReport(study)]],
+    ['SR comprehensive', [measurementReport(study, 'comprehensive')]],
+    ['SC', secondaryCaptures(study)],
+    ['SEG', volume ? [segmentation(study, study.heatmaps.map(maskAboveThreshold))] : []],
+    ['PMAP', volume ? [{ ...map, bytes: Buffer.concat([head, ...frames]) }] : []],
+    ['KO', [keyObjectSelection(study), rejectionNote(study, study.slices[0].header, REJECTED)]],
+    ['PR', presentationStates(study)],
+  ];
+  return Object.fromEntries(
+    entries.flatMap(([kind, objects]) => objects.map((object, i) => [`${kind} ${i + 1}`, object])),
+  );
+}
+
+/** What an earlier result left: a report and a picture. */
+export const REJECTED = [
+  {
+    sopClassUID: '1.2.840.10008.5.1.4.1.1.88.34',
+    sopInstanceUID: '2.25.901',
+    seriesInstanceUID: '2.25.910',
+  },
+  { sopClassUID: '1.2.840.10008.5.1.4.1.1.7', sopInstanceUID: '2.25.902', seriesInstanceUID: '2.25.920' },
+];
+
+/** Numbers in [0, 100] that stand for the percentiles which a calibration gives. */
+export function percentilesOf(heatmap: Heatmap): Float32Array {
+  return mapOnSlice(heatmap).map((value) => 100 * (1 - Math.exp(-value / heatmap.mapThreshold)));
+}
 
 export function scoredVolume(
   modality: string,
@@ -62,6 +105,10 @@ export function scoredVolume(
         ImageOrientationPatient: geometry.imageOrientationPatient,
         PixelSpacing: geometry.pixelSpacing,
         SliceThickness: '5',
+        PhotometricInterpretation: 'MONOCHROME2',
+        WindowCenter: 40,
+        WindowWidth: 400,
+        ...(modality === 'CT' && { RescaleIntercept: -1024, RescaleSlope: 1, RescaleType: 'HU' }),
         ProcedureCodeSequence: [
           { CodeValue: '77477000', CodingSchemeDesignator: 'SCT', CodeMeaning: 'Computed tomography' },
         ],
@@ -76,6 +123,7 @@ export function scoredProjection(): ScoredStudy {
   const header = sourceHeader('CR', '1.2.840.10008.5.1.4.1.1.1', sopInstanceUID, {
     PatientOrientation: ['L', 'F'],
     BodyPartExamined: 'CHEST',
+    PhotometricInterpretation: 'MONOCHROME1',
     ImagerPixelSpacing: [0.2, 0.2],
     BurnedInAnnotation: 'NO',
     LossyImageCompression: '00',
@@ -94,6 +142,52 @@ export function scoredFrames(): ScoredStudy {
       scoredSlice({ sopInstanceUID, frame: index + 2, rows: 80, columns: 120 }, header, index),
     ),
   );
+}
+
+/** An Enhanced MR Image: its frames tell their own plane. */
+function scoredMultiFrameVolume(): ScoredStudy {
+  const sopInstanceUID = uidFrom(['MR', 'multi-frame']);
+  const geometry = (index: number): PlaneGeometry => ({
+    frameOfReferenceUID: uidFrom(['MR', 'multi-frame', 'frame of reference']),
+    imagePositionPatient: [-60, -60, 4 * index],
+    imageOrientationPatient: [1, 0, 0, 0, 0.9986295347545738, -0.05233595624294383],
+    pixelSpacing: [1, 1],
+  });
+  const header = sourceHeader('MR', '1.2.840.10008.5.1.4.1.1.4.1', sopInstanceUID, {
+    NumberOfFrames: 3,
+    SharedFunctionalGroupsSequence: [
+      {
+        PixelMeasuresSequence: [{ PixelSpacing: [1, 1], SliceThickness: 4 }],
+        FrameVOILUTSequence: [{ WindowCenter: 300, WindowWidth: 600 }],
+        PixelValueTransformationSequence: [{ RescaleIntercept: 0, RescaleSlope: 1, RescaleType: 'US' }],
+      },
+    ],
+    PerFrameFunctionalGroupsSequence: [0, 1, 2].map((index) => ({
+      PlanePositionSequence: [{ ImagePositionPatient: geometry(index).imagePositionPatient }],
+    })),
+  });
+  return resultOf(
+    [0, 1, 2].map((index) =>
+      scoredSlice(
+        { sopInstanceUID, frame: index + 1, rows: 71, columns: 93, geometry: geometry(index) },
+        header,
+        index,
+      ),
+    ),
+  );
+}
+
+function scoredPhotograph(): ScoredStudy {
+  const sopInstanceUID = uidFrom(['XC', '0']);
+  const header = sourceHeader('XC', '1.2.840.10008.5.1.4.1.1.77.1.4', sopInstanceUID, {
+    PatientOrientation: [],
+    SamplesPerPixel: 3,
+    PhotometricInterpretation: 'RGB',
+    LossyImageCompression: '01',
+    LossyImageCompressionRatio: 8,
+    LossyImageCompressionMethod: 'ISO_10918_1',
+  });
+  return resultOf([scoredSlice({ sopInstanceUID, frame: 1, rows: 90, columns: 90 }, header, 1)]);
 }
 
 function sourceHeader(

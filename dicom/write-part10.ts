@@ -58,6 +58,8 @@ function elementValues(tag: string, { vr, Value, InlineBinary, BulkDataURI }: Di
 
 function elementValue(vr: string, value: DicomJsonValue): unknown {
   if (vr === 'SQ') return elements(value as DicomJson);
+  // dcmjs would take the tag's digits for a decimal number.
+  if (vr === 'AT') return Number.parseInt(value as string, 16);
   if (typeof value === 'number' && (vr === 'DS' || vr === 'IS')) return decimalString(value);
   return value ?? '';
 }

@@ -28,8 +28,9 @@ const sct = code('SCT');
 const ucum = code('UCUM');
 const qfae = code('99QFAE');
 
-/** Codes of PS3.16 in TID 1500 and what it includes; viewers match on the meanings. */
+/** Codes of PS3.16; viewers match on the meanings of those in TID 1500. */
 export const DCM = {
+  artificialIntelligence: dcm('123110', 'Artificial Intelligence'),
   algorithmName: dcm('111001', 'Algorithm Name'),
   algorithmVersion: dcm('111003', 'Algorithm Version'),
   comment: dcm('121106', 'Comment'),
@@ -46,11 +47,19 @@ export const DCM = {
   imageRegion: dcm('111030', 'Image Region'),
   imagingMeasurementReport: dcm('126000', 'Imaging Measurement Report'),
   imagingMeasurements: dcm('126010', 'Imaging Measurements'),
+  incorrectModalityWorklistEntry: dcm('113038', 'Incorrect Modality Worklist Entry'),
+  keyObjectDescription: dcm('113012', 'Key Object Description'),
   language: dcm('121049', 'Language of Content Item and Descendants'),
   measurementGroup: dcm('125007', 'Measurement Group'),
   observerType: dcm('121005', 'Observer Type'),
+  ofInterest: dcm('113000', 'Of Interest'),
   originalSource: dcm('111040', 'Original Source'),
   procedureReported: dcm('121058', 'Procedure reported'),
+  rejectedForPatientSafetyReasons: dcm('113037', 'Rejected for Patient Safety Reasons'),
+  rejectedForQualityReasons: dcm('113001', 'Rejected for Quality Reasons'),
+  saliency: dcm('130404', 'Saliency'),
+  segmentation: dcm('113076', 'Segmentation'),
+  sourceImage: dcm('121322', 'Source image for image processing operation'),
   sourceOfMeasurement: dcm('121112', 'Source of Measurement'),
   trackingIdentifier: dcm('112039', 'Tracking Identifier'),
   trackingUniqueIdentifier: dcm('112040', 'Tracking Unique Identifier'),
@@ -62,7 +71,9 @@ export const ENGLISH = code('RFC5646')('en', 'English');
 export const SCT = {
   area: sct('42798000', 'Area'),
   imagingProcedure: sct('363679005', 'Imaging procedure'),
+  morphologicallyAbnormalStructure: sct('49755003', 'Morphologically Abnormal Structure'),
   no: sct('373067005', 'No'),
+  quantity: sct('246205007', 'Quantity'),
   yes: sct('373066001', 'Yes'),
 } as const;
 
@@ -74,6 +85,7 @@ export const UCUM = {
 
 /** No standard has codes for the scores of an anomaly detector: our own, published in dicom/CODES.md. */
 export const QFAE = {
+  anomalyMap: qfae('ANOMALY_MAP', 'Anomaly map'),
   anomalousRegion: qfae('ANOMALOUS_REGION', 'Anomalous region'),
   falsePositiveRate: qfae('FPR', 'False-positive rate of the anomaly score threshold'),
   flagged: qfae('FLAGGED', 'Anomaly score above threshold'),

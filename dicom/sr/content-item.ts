@@ -54,7 +54,8 @@ export function measurement(
   };
 }
 
-/** An image; `reference` as in `sourceReference`. In an image library it has no concept name (TID 1601). */
+/** An image; `reference` as in `sourceReference`. In image libraries (TID 1601) and key object documents (TID 2010) it has no
+ * concept name. */
 export function image(
   relationship: Relationship,
   name: Code | undefined,
@@ -66,6 +67,11 @@ export function image(
     ConceptNameCodeSequence: name && [codeItem(name)],
     ReferencedSOPSequence: [reference],
   };
+}
+
+/** An instance that is no image, without concept name, as key object documents list it (TID 2010). */
+export function composite(relationship: Relationship, reference: Attributes): ContentItem {
+  return { RelationshipType: relationship, ValueType: 'COMPOSITE', ReferencedSOPSequence: [reference] };
 }
 
 /** A closed outline on an image (PS3.3 C.18.6): column and row of each point, the first one repeated as last. */

@@ -3,6 +3,7 @@ import { compositeAttributes, type ObjectKind, resultObject, sourceReference } f
 import type { Contour } from '../contour.ts';
 import { type Attributes, dataSet, itemsOf, stringOf } from '../keyword.ts';
 import type { DicomJson } from '../dicom-json.ts';
+import { evidence, instanceReference, uniqueInstances } from '../instance-references.ts';
 import { type ReportedSlice, reportedSlices } from '../reported-slices.ts';
 import type { Algorithm, ResultObject, ScoredSlice, ScoreValues, StudyResult } from '../result.ts';
 import { resultUid } from '../result-uid.ts';
@@ -26,6 +27,7 @@ import {
   text,
   uid,
 } from './content-item.ts';
+import { observer } from './observation-context.ts';
 
 /** SOP classes for the report: the first is what IHE AIR names, the second what older viewers can show. */
 export const REPORT_SOP_CLASSES = {
@@ -58,7 +60,7 @@ export function measurementReport(
       VerificationFlag: 'UNVERIFIED',
       ReferencedPerformedProcedureStepSequence: [],
       PerformedProcedureCodeSequence: [],
-      CurrentRequestedProcedureEvidenceSequence: evidence(result),
+      CurrentRequestedProcedureEvidenceSequence: evidence(uniqueInstances(result.slices)),
       PredecessorDocumentsSequence: predecessorDocuments(result, header),
       CodingSchemeIdentificationSequence: [QFAE_CODING_SCHEME],
       ...container(DCM.imagingMeasurementReport, content(result, header), '1500'),
@@ -94,20 +96,6 @@ function content(result: StudyResult, header: DicomJson): ContentItem[] {
   ];
 }
 
-/** Observation context: a device, never a person (PS3.16 TID 1002, 1004). */
-function observer(algorithm: Algorithm): ContentItem[] {
-  return [
-    code('HAS OBS CONTEXT', DCM.observerType, DCM.device),
-    uid('HAS OBS CONTEXT', DCM.deviceObserverUID, algorithm.deviceUID),
-    text('HAS OBS CONTEXT', DCM.deviceObserverName, algorithm.algorithmName),
-    text('HAS OBS CONTEXT', DCM.deviceObserverManufacturer, algorithm.manufacturer),
-    text('HAS OBS CONTEXT', DCM.deviceObserverModelName, algorithm.modelName),
-    ...(algorithm.deviceSerialNumber
-      ? [text('HAS OBS CONTEXT', DCM.deviceObserverSerialNumber, algorithm.deviceSerialNumber)]
-      : []),
-  ];
-}
-
 /** The imaging procedures as the source names them, else imaging in general. */
 function proceduresReported(header: DicomJson): ContentItem[] {
   const codes = itemsOf(header, 'ProcedureCodeSequence')
@@ -120,16 +108,7 @@ function proceduresReported(header: DicomJson): ContentItem[] {
 
 /** Each scored source instance once (TID 1600, 1601). */
 function libraryImages(slices: readonly ScoredSlice[]): ContentItem[] {
-  return uniqueInstances(slices).map((header) =>
-    image('CONTAINS', undefined, {
-      ReferencedSOPClassUID: stringOf(header, 'SOPClassUID')!,
-      ReferencedSOPInstanceUID: stringOf(header, 'SOPInstanceUID')!,
-    }),
-  );
-}
-
-function uniqueInstances(slices: readonly ScoredSlice[]): DicomJson[] {
-  return [...new Map(slices.map(({ slice, header }) => [slice.sopInstanceUID, header])).values()];
+  return uniqueInstances(slices).map((header) => image('CONTAINS', undefined, instanceReference(header)));
 }
 
 /** The slice's score (TID 1501) and a planar region of interest (TID 1410) for each outline. */
@@ -196,25 +175,6 @@ function regionMeasurements({ slice }: ScoredSlice, { maximum, area }: Contour):
   if (!slice.geometry) return [maximumItem];
   const [betweenRows, betweenColumns] = slice.geometry.pixelSpacing;
   return [maximumItem, measurement(SCT.area, area * betweenRows * betweenColumns, UCUM.squareMillimetre)];
-}
-
-/** Each referenced instance exactly once, by series (PS3.3 C.17.2.3). */
-function evidence(result: StudyResult): Attributes[] {
-  const series = Map.groupBy(uniqueInstances(result.slices), (header) =>
-    stringOf(header, 'SeriesInstanceUID')!,
-  );
-  return [
-    {
-      StudyInstanceUID: stringOf(result.slices[0].header, 'StudyInstanceUID')!,
-      ReferencedSeriesSequence: [...series].map(([seriesInstanceUID, headers]) => ({
-        SeriesInstanceUID: seriesInstanceUID,
-        ReferencedSOPSequence: headers.map((header) => ({
-          ReferencedSOPClassUID: stringOf(header, 'SOPClassUID')!,
-          ReferencedSOPInstanceUID: stringOf(header, 'SOPInstanceUID')!,
-        })),
-      })),
-    },
-  ];
 }
 
 /** The report that this one replaces: of the same study, in its own series. */
