@@ -15,7 +15,8 @@ import type { Bundle, BundleWeights, Manifest } from './schema.ts';
  * Files under a registry's root:
  *   bundles/<ID>/bundle.json       what decides a score
  *   weights/<sha256>.safetensors   shared by bundles
- *   promoted/<profile>             the ID of the bundle that scores for the profile
+ *   promoted/<profile>             IDs, a line each, in the order of their promotion: the last one scores for
+ *                                  the profile, and a rollback takes it away
  * All of them appear complete or not at all.
  */
 
@@ -71,8 +72,11 @@ export async function addBundle(root: string, manifest: Manifest): Promise<Bundl
   const checked = manifestSchema.parse(manifest);
   for (const { sha256, bytes } of bundleWeights(checked)) await expectSize(root, sha256, bytes);
   const json = Buffer.from(`${JSON.stringify(checked, null, 1)}\n`);
-  const id = manifestID(checked.name, json);
+  return storeManifest(root, manifestID(checked.name, json), json);
+}
 
+/** Adds a bundle by the bytes of its `bundle.json`, of which `id` is the ID. Its weights must be there. */
+export async function storeManifest(root: string, id: string, json: Uint8Array): Promise<Bundle> {
   const folder = join(root, 'bundles');
   const temporary = join(folder, `.${randomUUID()}.tmp`);
   await mkdir(temporary, { recursive: true });
@@ -103,25 +107,51 @@ export async function addWeights(
   return { prefix, sha256, bytes: size };
 }
 
-/** Makes a bundle the one that scores for its profile. */
+/** Makes a bundle the one that scores for its profile, from one job to the next. */
 export async function promote(root: string, reference: string): Promise<Bundle> {
   const bundle = await openBundle(root, reference);
-  await mkdir(join(root, 'promoted'), { recursive: true });
-  await writeAtomically(join(root, 'promoted', bundle.profile.name), (file) =>
-    file.writeFile(`${bundle.id}\n`),
-  );
+  const profile = bundle.profile.name;
+  const history = await promotionHistory(root, profile);
+  if (history.at(-1) !== bundle.id) await writeHistory(root, profile, [...history, bundle.id]);
   return bundle;
+}
+
+/**
+ * Makes the bundle that was promoted before the present one score for a profile again; bundles that were removed
+ * since are passed over. Throws if there is none.
+ */
+export async function rollback(root: string, profile: string): Promise<Bundle> {
+  const ids = await bundleIDs(root);
+  const history = await promotionHistory(root, profile);
+  const present = history.at(-1);
+  const earlier = history.filter((id) => id !== present && ids.includes(id));
+  if (earlier.length === 0)
+    throw new Error(`no bundle was promoted for ${profile} before ${present ?? 'now'}`);
+  const bundle = await readBundle(root, earlier.at(-1)!);
+  await writeHistory(root, profile, earlier);
+  return bundle;
+}
+
+async function writeHistory(root: string, profile: string, ids: readonly string[]): Promise<void> {
+  await mkdir(join(root, 'promoted'), { recursive: true });
+  await writeAtomically(join(root, 'promoted', profile), (file) =>
+    file.writeFile(ids.map((id) => `${id}\n`).join('')),
+  );
+}
+
+/** The IDs of the bundles promoted for a profile, in that order and without what was rolled back. */
+export async function promotionHistory(root: string, profile: string): Promise<string[]> {
+  const path = join(root, 'promoted', nameSchema.parse(profile));
+  const lines = await readFile(path, 'utf8').catch((error: unknown) => {
+    ifMissing(error);
+    return '';
+  });
+  return lines.split('\n').filter((line) => line !== '');
 }
 
 /** The ID of the bundle that scores for a profile, if one was promoted. */
 export async function promotedBundle(root: string, profile: string): Promise<string | undefined> {
-  const path = join(root, 'promoted', nameSchema.parse(profile));
-  return (
-    await readFile(path, 'utf8').catch((error: unknown) => {
-      ifMissing(error);
-      return undefined;
-    })
-  )?.trim();
+  return (await promotionHistory(root, profile)).at(-1);
 }
 
 /** The promoted bundle of every profile that has one. */
@@ -170,14 +200,19 @@ export async function weightProblems(root: string, bundle: Manifest): Promise<st
 
 /** Opens a bundle by its ID. Throws if there is no such bundle, or it is not what its ID says. */
 export async function readBundle(root: string, id: string): Promise<Bundle> {
+  if (!ID.test(id)) throw new Error(`${id} is not the ID of a bundle`);
+  return parseBundle(id, await readFile(join(root, 'bundles', id, 'bundle.json')));
+}
+
+/** Reads the bytes of a `bundle.json`. Throws if they are not what the ID says, or not valid. */
+export function parseBundle(id: string, bytes: Uint8Array): Bundle {
   const name = ID.exec(id)?.[1];
   if (name === undefined) throw new Error(`${id} is not the ID of a bundle`);
-  const bytes = await readFile(join(root, 'bundles', id, 'bundle.json'));
   const actual = manifestID(name, bytes);
   if (actual !== id) throw new Error(`bundle ${id} was changed: its bundle.json has the ID ${actual}`);
   let content: unknown;
   try {
-    content = JSON.parse(bytes.toString());
+    content = JSON.parse(Buffer.from(bytes).toString());
   } catch (error) {
     throw new Error(`bundle ${id}: bundle.json is not JSON`, { cause: error });
   }
@@ -187,7 +222,8 @@ export async function readBundle(root: string, id: string): Promise<Bundle> {
   return { ...parsed.data, id };
 }
 
-function weightsPath(root: string, sha256: string): string {
+/** Where weights of this hash lie. */
+export function weightsPath(root: string, sha256: string): string {
   return join(weightsFolder(root), `${sha256}.safetensors`);
 }
 

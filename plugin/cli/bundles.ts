@@ -1,13 +1,18 @@
 import { Command } from 'commander';
-import { bundleID, listBundles, openBundle } from '../../inference/bundle/registry.ts';
+import { exportBundle, importBundle } from '../../inference/bundle/bundle-archive.ts';
+import { bundleID, listBundles, openBundle, promote, rollback } from '../../inference/bundle/registry.ts';
+import { removeBundle } from '../../inference/bundle/remove.ts';
+import type { Bundle } from '../../inference/bundle/schema.ts';
 import { ensureUntrained } from '../../inference/bundle/untrained.ts';
 import { verifyBundle } from '../../inference/bundle/verify.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { loadSettings } from '../settings.ts';
 
-/** `qfae bundles`: what can score, and whether it is what it was. */
+/** `qfae bundles`: what can score, whether it is what it was, and which one scores. */
 export function bundlesCommand(): Command {
-  const command = new Command('bundles').description('list, show and verify bundles');
+  const command = new Command('bundles').description(
+    'list, show, verify, import, export, promote and remove bundles',
+  );
 
   command
     .command('list')
@@ -44,7 +49,67 @@ export function bundlesCommand(): Command {
       await verifyBundle(root, id);
       console.log(`${id}: files and reference score are as recorded`);
     });
+
+  changing('import', 'add the bundle of an exported file, if its reference input scores as recorded')
+    .argument('<file>')
+    .action(async (file: string, options: JsonOption) => {
+      const root = await bundleRoot();
+      const before = new Set((await listBundles(root)).map(({ bundle }) => bundle.id));
+      const bundle = await importBundle(root, file);
+      try {
+        await verifyBundle(root, bundle.id);
+      } catch (error) {
+        if (!before.has(bundle.id)) await removeBundle(root, bundle.id);
+        throw error;
+      }
+      tell(options, 'imported', bundle);
+    });
+
+  changing('export', 'write a bundle and its weights into one file')
+    .argument('<bundle>', 'ID, or a name for the promoted one')
+    .argument('<file>')
+    .action(async (reference: string, file: string, options: JsonOption) => {
+      tell(options, 'exported', await exportBundle(await bundleRoot(), reference, file));
+    });
+
+  changing('promote', 'let a bundle score for its profile, from the next study on')
+    .argument('<bundle>', 'ID')
+    .action(async (reference: string, options: JsonOption) => {
+      const root = await bundleRoot();
+      const id = await bundleID(root, reference);
+      await verifyBundle(root, id);
+      tell(options, 'promoted', await promote(root, id));
+    });
+
+  changing('rollback', 'let the bundle score that was promoted before the present one')
+    .argument('<profile>')
+    .action(async (profile: string, options: JsonOption) => {
+      tell(options, 'promoted', await rollback(await bundleRoot(), profile));
+    });
+
+  changing('remove', 'remove a bundle that is not promoted, and the weights that no other one needs')
+    .argument('<bundle>', 'ID')
+    .action(async (id: string, options: JsonOption) => {
+      tell(options, 'removed', await removeBundle(await bundleRoot(), id));
+    });
   return command;
+
+  function changing(name: string, description: string): Command {
+    return command.command(name).description(description).option('--json', 'JSON lines on stdout');
+  }
+}
+
+interface JsonOption {
+  json?: true;
+}
+
+/** What was done with which bundle. */
+function tell({ json }: JsonOption, action: string, { id, title, profile }: Bundle): void {
+  console.log(
+    json
+      ? JSON.stringify({ type: 'bundle', action, id, title, profile: profile.name })
+      : `${action}: ${id}  ${profile.name}  ${title}`,
+  );
 }
 
 /** The data folder, with the bundle that is always there. */
