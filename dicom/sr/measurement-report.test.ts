@@ -83,9 +83,11 @@ describeWith([PYTHON, 'dciodvfy', 'dsrdump'], 'measurement reports, as others re
 
       test('groups follow their templates, numbers of slices name their image', () => {
         const groups = items.filter(({ item }) => nameOf(item) === 'Measurement Group');
-        expect(groups.map(({ item }) => templateOf(item))).toEqual(['1501', '1410', '1410']);
+        expect(groups.map(({ item }) => templateOf(item))).toEqual(['1410', '1410', '1501']);
         for (const { item, parent } of groups) {
-          expect(nameOf(parent)).toBe('Imaging Measurements');
+          expect(nameOf(parent)).toBe(
+            templateOf(item) === '1410' ? 'Imaging Measurements' : 'Derived Imaging Measurements',
+          );
           const children = itemsOf(item, 'ContentSequence').map(nameOf);
           expect(children).toEqual(
             expect.arrayContaining(['Tracking Identifier', 'Tracking Unique Identifier']),

@@ -78,11 +78,13 @@ function content(result: StudyResult, header: DicomJson): ContentItem[] {
     container(DCM.imageLibrary, [container(DCM.imageLibraryGroup, libraryImages(result.slices))]),
     container(
       DCM.imagingMeasurements,
-      reportedSlices(result).flatMap((slice) => measurementGroups(result, slice)),
+      reportedSlices(result).flatMap((slice) => regionGroups(result, slice)),
     ),
     container(DCM.derivedImagingMeasurements, [
       ...scoreItems(study, algorithmIdentification(algorithm)),
       measurement(QFAE.falsePositiveRate, result.falsePositiveRate, UCUM.noUnits),
+      // Not among the Imaging Measurements: OHIF shows none of the regions if a group there has no coordinates.
+      ...reportedSlices(result).map((slice) => sliceGroup(result, slice)),
     ]),
     container(QUALITATIVE_EVALUATIONS, [
       text(
@@ -111,15 +113,14 @@ function libraryImages(slices: readonly ScoredSlice[]): ContentItem[] {
   return uniqueInstances(slices).map((header) => image('CONTAINS', undefined, instanceReference(header)));
 }
 
-/** The slice's score (TID 1501) and a planar region of interest (TID 1410) for each outline. */
-function measurementGroups(result: StudyResult, { scored, index }: ReportedSlice): ContentItem[] {
+/** A slice's score (TID 1501). */
+function sliceGroup(result: StudyResult, { scored, index }: ReportedSlice): ContentItem {
   const source = sourceReference(scored.header, scored.slice.frame);
   const inferredFrom = image('INFERRED FROM', DCM.sourceOfMeasurement, source);
-  const name = `Slice ${index + 1}`;
-  const sliceGroup = container(
+  return container(
     DCM.measurementGroup,
     [
-      ...tracking(result, name, 'slice', index),
+      ...tracking(result, `Slice ${index + 1}`, 'slice', index),
       ...algorithmIdentification(result.algorithm),
       image('CONTAINS', DCM.sourceOfMeasurement, source),
       ...scoreItems(scored.score, [inferredFrom]),
@@ -127,11 +128,16 @@ function measurementGroups(result: StudyResult, { scored, index }: ReportedSlice
     ],
     '1501',
   );
-  const regions = scored.regions.map((contour, region) =>
+}
+
+/** A planar region of interest (TID 1410) for each outline on a slice. */
+function regionGroups(result: StudyResult, { scored, index }: ReportedSlice): ContentItem[] {
+  const source = sourceReference(scored.header, scored.slice.frame);
+  return scored.regions.map((contour, region) =>
     container(
       DCM.measurementGroup,
       [
-        ...tracking(result, `${name}, region ${region + 1}`, 'region', index, region),
+        ...tracking(result, `Slice ${index + 1}, region ${region + 1}`, 'region', index, region),
         ...algorithmIdentification(result.algorithm),
         code('CONTAINS', DCM.finding, QFAE.anomalousRegion),
         closedPolyline(DCM.imageRegion, contour.points, image('SELECTED FROM', DCM.originalSource, source)),
@@ -140,7 +146,6 @@ function measurementGroups(result: StudyResult, { scored, index }: ReportedSlice
       '1410',
     ),
   );
-  return [sliceGroup, ...regions];
 }
 
 /** Tracking Identifier and Tracking Unique Identifier; the same in each report on the same computation. */

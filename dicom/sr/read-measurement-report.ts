@@ -29,17 +29,15 @@ export function readMeasurementReport(dataset: DicomJson): ReportedScores {
       QFAE.modelBundle,
     ),
     algorithmVersion: textIn(rawScore, DCM.algorithmVersion),
-    slices: named(only(dataset, DCM.imagingMeasurements), DCM.measurementGroup)
-      .filter((group) => named(group, QFAE.rawScore).length > 0)
-      .map((group) => {
-        const reference = firstItem(only(group, DCM.sourceOfMeasurement), 'ReferencedSOPSequence');
-        return {
-          sopInstanceUID: stringOf(reference, 'ReferencedSOPInstanceUID') ?? '',
-          frame: Number(stringOf(reference, 'ReferencedFrameNumber') ?? 1),
-          score: scoreIn(group),
-          mapThreshold: numberIn(group, QFAE.mapThreshold),
-        };
-      }),
+    slices: named(derived, DCM.measurementGroup).map((group) => {
+      const reference = firstItem(only(group, DCM.sourceOfMeasurement), 'ReferencedSOPSequence');
+      return {
+        sopInstanceUID: stringOf(reference, 'ReferencedSOPInstanceUID') ?? '',
+        frame: Number(stringOf(reference, 'ReferencedFrameNumber') ?? 1),
+        score: scoreIn(group),
+        mapThreshold: numberIn(group, QFAE.mapThreshold),
+      };
+    }),
   };
 }
 
