@@ -2,9 +2,21 @@
 import { open } from 'node:fs/promises';
 import { z } from 'zod';
 import { writeAtomically } from './atomic-file.ts';
+import { readRange } from './byte-range.ts';
 
 /** Element types and their sizes in bytes. */
-const SIZES = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 } as const;
+export const SIZES = {
+  F64: 8,
+  F32: 4,
+  F16: 2,
+  BF16: 2,
+  I64: 8,
+  I32: 4,
+  I16: 2,
+  I8: 1,
+  U8: 1,
+  BOOL: 1,
+} as const;
 
 export type Dtype = keyof typeof SIZES;
 
@@ -92,20 +104,7 @@ export async function openSafetensors(path: string): Promise<Safetensors> {
 export async function readBytes(file: Safetensors, name: string): Promise<Uint8Array<ArrayBuffer>> {
   const entry = file.tensors.get(name);
   if (!entry) throw new Error(`${file.path} has no tensor ${name}`);
-  await using handle = await open(file.path);
-  const bytes = new Uint8Array(entry.length);
-  // One read call is limited to 2 GiB.
-  for (let done = 0; done < bytes.length;) {
-    const { bytesRead } = await handle.read(
-      bytes,
-      done,
-      Math.min(bytes.length - done, 2 ** 30),
-      entry.offset + done,
-    );
-    if (bytesRead === 0) throw new Error(`${file.path} ends inside ${name}`);
-    done += bytesRead;
-  }
-  return bytes;
+  return readRange(file.path, entry.offset, entry.length);
 }
 
 /** The values of one F32 or F16 tensor. */
@@ -130,15 +129,26 @@ export async function writeSafetensors(
   tensors: ReadonlyMap<string, TensorValues>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
+  await streamSafetensors(path, tensors, ({ values }) => Promise.resolve(values), metadata);
+}
+
+/**
+ * Writes a safetensors file, atomically, and asks for the values of each tensor when its turn comes: memory holds
+ * one tensor. Throws if values do not fill their shape.
+ */
+export async function streamSafetensors<T extends Omit<TensorValues, 'values'>>(
+  path: string,
+  tensors: ReadonlyMap<string, T>,
+  read: (tensor: T) => Promise<Float32Array>,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
   // F32 first, so that every tensor is aligned to its element size.
   const ordered = [...tensors].sort(([, a], [, b]) => size(b) - size(a));
   const header: Record<string, unknown> = Object.keys(metadata).length > 0 ? { __metadata__: metadata } : {};
   let offset = 0;
-  for (const [name, { shape, values, dtype = 'F32' }] of ordered) {
-    if (shape.reduce((product, dimension) => product * dimension, 1) !== values.length) {
-      throw new Error(`${name}: ${values.length} values do not fill (${shape.join(', ')})`);
-    }
-    const end = offset + values.length * SIZES[dtype];
+  for (const [name, tensor] of ordered) {
+    const { shape, dtype = 'F32' } = tensor;
+    const end = offset + shape.reduce((product, dimension) => product * dimension, size(tensor));
     header[name] = { dtype, shape, data_offsets: [offset, end] };
     offset = end;
   }
@@ -151,13 +161,17 @@ export async function writeSafetensors(
   await writeAtomically(path, async (file) => {
     await file.writeFile(prefix);
     await file.writeFile(padded);
-    for (const [, { values, dtype }] of ordered) {
-      const typed = dtype === 'F16' ? Float16Array.from(values) : values;
+    for (const [name, tensor] of ordered) {
+      const values = await read(tensor);
+      if (tensor.shape.reduce((product, dimension) => product * dimension, 1) !== values.length) {
+        throw new Error(`${name}: ${values.length} values do not fill (${tensor.shape.join(', ')})`);
+      }
+      const typed = tensor.dtype === 'F16' ? Float16Array.from(values) : values;
       await file.writeFile(new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength));
     }
   });
 }
 
-function size({ dtype = 'F32' }: TensorValues): number {
+function size({ dtype = 'F32' }: Pick<TensorValues, 'dtype'>): number {
   return SIZES[dtype];
 }

@@ -6,6 +6,7 @@ import { bundlesCommand } from './bundles.ts';
 import { doctorCommand } from './doctor.ts';
 import { scoreCommand } from './score.ts';
 import { serveCommand } from './serve.ts';
+import { weightsCommand } from './weights.ts';
 
 /** A command that could not do what it was asked: exit code 1, the message on stderr. */
 const program = new Command('qfae')
@@ -15,6 +16,7 @@ const program = new Command('qfae')
   .addCommand(serveCommand())
   .addCommand(scoreCommand())
   .addCommand(bundlesCommand())
+  .addCommand(weightsCommand())
   .addCommand(doctorCommand());
 for (const command of program.commands) command.exitOverride();
 
