@@ -70,7 +70,7 @@ export class Scorer {
       throw new Error(`bundle ${bundle.id} is an ensemble of ${bundle.heads.length} heads; QFAE has one`);
     }
     const session = await Session.open({
-      graph: scoringGraph(bundle, await mountWeights(root, bundle)),
+      graph: scoringGraph(bundle, await mountWeights(root, bundle)).toBytes(),
       weightsFolder: weightsFolder(root),
       ...(threads === undefined ? {} : { threads }),
     });

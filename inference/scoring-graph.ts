@@ -11,19 +11,19 @@ export interface ScoringGraphOptions {
 }
 
 /**
- * The ONNX model that scores: input `x` (B, 3, S, S), outputs `score` (B) and `map` (B, S, S), and on request
+ * The graph that scores: input `x` (B, 3, S, S), outputs `score` (B) and `map` (B, S, S), and on request
  * `reconstruction` (B, 3, S, S). Throws if a weight is missing or has another shape.
  */
 export function scoringGraph(
   { model, profile }: Pick<Manifest, 'model' | 'profile'>,
   weights: readonly MountedWeights[],
   { reconstruction = false }: ScoringGraphOptions = {},
-): Uint8Array {
+): Graph {
   const graph = new Graph();
   const x = graph.input('x', ['B', 3, model.imageSize, model.imageSize]);
   const { decoder, perceptual } = qfae(graph, weightFiles(graph, weights), model, model.perceptual.score, x);
   graph.output('score', imageScore(graph, perceptual.map, profile.reductions.image));
   graph.output('map', pixelMap(graph, perceptual.map, profile.reductions.map));
   if (reconstruction) graph.output('reconstruction', decoder.reconstruction);
-  return graph.toBytes();
+  return graph;
 }

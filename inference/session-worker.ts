@@ -3,7 +3,7 @@ import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Reply, Request, SessionOptions } from './session.ts';
 
-const { graph, weightsFolder, threads } = workerData as SessionOptions;
+const { graph, weightsFolder, threads, prepack = false } = workerData as SessionOptions;
 const port = parentPort!;
 
 const reply = (message: Reply) => {
@@ -19,8 +19,8 @@ try {
     enableMemPattern: false,
     extra: {
       session: {
-        // Weights are used where they lie in the file: pages are shared between sessions.
-        disable_prepacking: '1',
+        // Unpacked weights are used where they lie in the file: pages are shared between sessions.
+        disable_prepacking: prepack ? '0' : '1',
         // Threads that wait leave the processor to the rest of the node.
         'intra_op.allow_spinning': '0',
         ...(weightsFolder === undefined

@@ -145,7 +145,7 @@ async function scorePhantoms(
   manifest: Pick<Manifest, 'model' | 'profile' | 'weights' | 'heads'>,
   phantoms: readonly Uint8Array[],
 ) {
-  const graph = scoringGraph(manifest, await mountWeights(root, manifest));
+  const graph = scoringGraph(manifest, await mountWeights(root, manifest)).toBytes();
   const session = await Session.open({ graph, weightsFolder: weightsFolder(root) });
   try {
     const side = config.imageSize;

@@ -1,0 +1,27 @@
+import { Command } from 'commander';
+import { benchScore } from './score.ts';
+
+/** `npm run bench -- <what>`: speed against a reference that is measured in the same run. */
+const program = new Command('bench')
+  .description('measure speed against a reference in the same run')
+  .option('--json', 'one JSON object on stdout');
+
+program
+  .command('score')
+  .description('the full-size brain-mri model with random weights, on the CPU')
+  .option('--batches <sizes>', 'batch sizes, separated by commas', '1,4,16')
+  .option('--runs <n>', 'runs at each batch size', '3')
+  .option('--threads <n>', 'threads of onnxruntime (default: its own choice)')
+  .option('--prepack', 'let onnxruntime reorder the weights first')
+  .action(async (options: { batches: string; runs: string; threads?: string; prepack?: true }) => {
+    const results = await benchScore({
+      batches: options.batches.split(',').map(Number),
+      runs: Number(options.runs),
+      prepack: options.prepack ?? false,
+      ...(options.threads !== undefined && { threads: Number(options.threads) }),
+    });
+    if (program.opts<{ json?: true }>().json) console.log(JSON.stringify(results));
+    else console.table(results);
+  });
+
+await program.parseAsync();
