@@ -3,6 +3,7 @@ import { isMap, LineCounter, parse, parseDocument, type Document } from 'yaml';
 import { z } from 'zod';
 
 const seconds = z.number().positive();
+const onOrOff = z.enum(['on', 'off']);
 
 /** Settings of the node, as `qfae.yaml` and `QFAE_…` variables give them. */
 export const settingsSchema = z.strictObject({
@@ -34,10 +35,16 @@ export const settingsSchema = z.strictObject({
       timeoutSeconds: seconds.default(60),
     })
     .optional(),
+  /** Result objects. Segments and parametric maps are written of volumes: two positioned slices or more. */
   outputs: z
     .strictObject({
-      sr: z.enum(['comprehensive-3d', 'off']).default('comprehensive-3d'),
+      /** Some viewers draw outlines from `comprehensive` only. */
+      sr: z.enum(['comprehensive-3d', 'comprehensive', 'off']).default('comprehensive-3d'),
       sc: z.enum(['flagged', 'all', 'off']).default('flagged'),
+      seg: onOrOff.default('on'),
+      pmap: onOrOff.default('off'),
+      ko: onOrOff.default('off'),
+      pr: onOrOff.default('off'),
     })
     .prefault({}),
   /** Bundle that scores: an ID, or a name (the promoted one of that name). */

@@ -18,10 +18,8 @@ const GREATEST_LENGTH = 2 ** 32 - 2;
 
 /** A result object whose frames are not held in memory. */
 export interface ParametricMap extends Omit<ResultObject, 'bytes'> {
-  /** The Part 10 file up to its frames, whose bytes follow as the rest of the file. */
+  /** The Part 10 file up to its frames: 4 × rows × columns × slices bytes that follow as the rest of the file. */
   head: Uint8Array;
-  /** Of the frames: 4 × rows × columns × slices. */
-  frameBytes: number;
 }
 
 /**
@@ -89,7 +87,7 @@ export function parametricMap(result: StudyResult): ParametricMap {
     '7FE00008': { vr: 'OF', bytes: new Uint8Array(0) },
   });
   new DataView(head.buffer, head.byteOffset).setUint32(head.length - 4, frameBytes, true);
-  return { ...object, head, frameBytes };
+  return { ...object, head };
 }
 
 /** The bytes of a frame: percentiles in [0, 100] of each pixel, row-major, as 32-bit little-endian floats / 100. */

@@ -71,15 +71,14 @@ export function measurementReport(
 
 function content(result: StudyResult, header: DicomJson): ContentItem[] {
   const { algorithm, study } = result;
+  const regions = reportedSlices(result).flatMap((slice) => regionGroups(result, slice));
   return [
     code('HAS CONCEPT MOD', DCM.language, ENGLISH),
     ...observer(algorithm),
     ...proceduresReported(header),
     container(DCM.imageLibrary, [container(DCM.imageLibraryGroup, libraryImages(result.slices))]),
-    container(
-      DCM.imagingMeasurements,
-      reportedSlices(result).flatMap((slice) => regionGroups(result, slice)),
-    ),
+    // A container is never empty (C.17.3.2.4), and this one may be left out.
+    ...(regions.length > 0 ? [container(DCM.imagingMeasurements, regions)] : []),
     container(DCM.derivedImagingMeasurements, [
       ...scoreItems(study, algorithmIdentification(algorithm)),
       measurement(QFAE.falsePositiveRate, result.falsePositiveRate, UCUM.noUnits),

@@ -1,21 +1,20 @@
-import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import sharp from 'sharp';
 import { DicomPool } from '../../dicom/pool.ts';
 import { DicomError } from '../../dicom/reading/dicom-error.ts';
-import type { ScoreValues } from '../../dicom/result.ts';
+import type { ResultContext, ScoreValues } from '../../dicom/result.ts';
 import { heatmapOverlay } from '../../dicom/sc/heatmap-overlay.ts';
 import type { RgbImage } from '../../dicom/sc/rgb-image.ts';
-import { secondaryCapture } from '../../dicom/sc/secondary-capture.ts';
-import { measurementReport } from '../../dicom/sr/measurement-report.ts';
 import { ensureUntrained } from '../../inference/bundle/untrained.ts';
 import { Scorer } from '../../inference/scorer.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { resultContext } from '../scoring/algorithm.ts';
 import { isPicture, readPicture } from '../scoring/picture.ts';
-import { heatmapOf, scoreSeries, valuesOf } from '../scoring/score-series.ts';
-import { selectSeries, type SourceInstance } from '../scoring/series-selection.ts';
+import { ResultObjects } from '../scoring/result-objects.ts';
+import { heatmapOf, scoreSeries, type SeriesScore, valuesOf } from '../scoring/score-series.ts';
+import { selectSeries, type SelectedSeries, type SourceInstance } from '../scoring/series-selection.ts';
 import { loadSettings, type Settings } from '../settings.ts';
 import { wholeNumber } from './arguments.ts';
 
@@ -62,6 +61,7 @@ class ScoreRun {
   readonly #performedAt = new Date();
   #studies = 0;
   #pictures = 0;
+  readonly #numbers = new Map<string, number>();
   #failed = false;
 
   constructor(settings: Settings, pool: DicomPool, scorer: Scorer, options: ScoreOptions) {
@@ -93,7 +93,7 @@ class ScoreRun {
   }
 
   async #scoreStudy(studyInstanceUID: string, instances: SourceInstance[]): Promise<void> {
-    const number = ++this.#studies;
+    this.#studies++;
     const { bundle } = this.#scorer;
     const series = await selectSeries(
       [...Map.groupBy(instances, ({ header }) => header.seriesInstanceUID)].map(([uid, ofSeries]) => ({
@@ -110,20 +110,33 @@ class ScoreRun {
     const { outputs } = this.#settings;
     const sourceUIDs = series.slices.map(({ index }) => series.instances[index].header.sopInstanceUID);
     const result = resultContext(bundle, outputs, sourceUIDs, this.#performedAt);
-    const score = await scoreSeries(this.#pool, this.#scorer, series, {
-      slices: this.#options.out === undefined ? 'off' : outputs.sc,
-      report: async ({ scored, index, heatmap }) => {
-        const name = await this.#writePicture(heatmapOverlay(heatmap, scored.score, bundle.title));
-        await this.#write(`sc-${name}.dcm`, secondaryCapture(result, scored, index, heatmap).bytes);
-      },
-    });
-    if (outputs.sr !== 'off') {
-      await this.#write(`sr-${number}.dcm`, measurementReport({ ...result, ...score }).bytes);
-    }
+    const score = await this.#scoreSeries(result, series);
     for (const { slice, score: values } of score.slices) {
       this.#tellSlice({ sopInstanceUID: slice.sopInstanceUID, frame: slice.frame }, values);
     }
     this.#tellStudy({ studyInstanceUID }, { status: 'scored', ...score.study });
+  }
+
+  /** Scores a series and, where there is a folder for them, writes its result objects and pictures. */
+  async #scoreSeries(result: ResultContext, series: SelectedSeries): Promise<SeriesScore> {
+    const { out } = this.#options;
+    if (out === undefined) {
+      const report = () => Promise.resolve();
+      return scoreSeries(this.#pool, this.#scorer, series, { slices: 'off', report });
+    }
+    const { bundle } = this.#scorer;
+    const objects = new ResultObjects(result, bundle, this.#settings.outputs, series, out, (kind) =>
+      join(out, kind === 'sc' ? `sc-${this.#pictureNumber()}.dcm` : `${kind}-${this.#nextNumber(kind)}.dcm`),
+    );
+    const score = await scoreSeries(this.#pool, this.#scorer, series, {
+      ...objects.reporting,
+      report: async (slice) => {
+        await this.#writePicture(heatmapOverlay(slice.heatmap, slice.scored.score, bundle.title));
+        await objects.reporting.report(slice);
+      },
+    });
+    await objects.finish(score);
+    return score;
   }
 
   async #scorePicture(path: string): Promise<void> {
@@ -153,15 +166,23 @@ class ScoreRun {
     this.#failed ||= !passedOver;
   }
 
-  async #writePicture({ pixels, rows, columns }: RgbImage): Promise<string> {
-    const name = String(++this.#pictures).padStart(3, '0');
+  async #writePicture({ pixels, rows, columns }: RgbImage): Promise<void> {
+    this.#pictures++;
+    if (this.#options.out === undefined) return;
     const png = sharp(pixels, { raw: { width: columns, height: rows, channels: 3 } }).png();
-    await this.#write(`heatmap-${name}.png`, await png.toBuffer());
-    return name;
+    await png.toFile(join(this.#options.out, `heatmap-${this.#pictureNumber()}.png`));
   }
 
-  async #write(name: string, bytes: Uint8Array): Promise<void> {
-    if (this.#options.out !== undefined) await writeFile(join(this.#options.out, name), bytes);
+  /** Of the picture that was written last, and of the Secondary Capture that shows the same. */
+  #pictureNumber(): string {
+    return String(this.#pictures).padStart(3, '0');
+  }
+
+  /** Objects of other kinds are counted each on its own. */
+  #nextNumber(kind: string): number {
+    const number = (this.#numbers.get(kind) ?? 0) + 1;
+    this.#numbers.set(kind, number);
+    return number;
   }
 
   #tellSlice(of: object, { rawScore, pValue, percentile, flagged }: ScoreValues): void {

@@ -1,15 +1,14 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DicomPool } from '../../dicom/pool.ts';
-import { measurementReport } from '../../dicom/sr/measurement-report.ts';
-import { secondaryCapture } from '../../dicom/sc/secondary-capture.ts';
+import { REPORT_SOP_CLASSES } from '../../dicom/sr/measurement-report.ts';
 import { resultIdentity } from '../../dicom/result-uid.ts';
 import { uidFrom } from '../../dicom/uid.ts';
-import type { ResultObject } from '../../dicom/result.ts';
 import { verifyStored, type Archive, type InstanceReference } from '../archive/archive.ts';
 import type { Database } from '../database/database.ts';
 import type { Logger } from '../log.ts';
 import { resultContext } from '../scoring/algorithm.ts';
+import { ResultObjects } from '../scoring/result-objects.ts';
 import type { ScorerCache } from '../scoring/scorer-cache.ts';
 import { scoreSeries } from '../scoring/score-series.ts';
 import { selectSeries, type CandidateSeries, type SourceInstance } from '../scoring/series-selection.ts';
@@ -141,27 +140,18 @@ class StudyScoring {
     if (predecessor?.resultIdentity === identity) return this.#drop('the scored series is the same');
 
     await this.#enter('score');
-    const objects: StoredObject[] = [];
-    const keep = async ({ bytes, ...object }: ResultObject) => {
-      const file = join(this.#folder, `${object.sopInstanceUID}.result`);
-      await writeFile(file, bytes);
-      objects.push({ ...object, file });
-    };
-    const score = await scoreSeries(
-      pool,
-      scorer,
+    const results = new ResultObjects(
+      result,
+      bundle,
+      settings.outputs,
       series,
-      {
-        slices: settings.outputs.sc,
-        report: ({ scored, index, heatmap }) => keep(secondaryCapture(result, scored, index, heatmap)),
-      },
-      this.#signal,
+      this.#folder,
+      (_kind, sopInstanceUID) => join(this.#folder, `${sopInstanceUID}.result`),
     );
+    const score = await scoreSeries(pool, scorer, series, results.reporting, this.#signal);
     const replaced = predecessor ? await resultObjectsOf(database, predecessor.id) : [];
-    if (settings.outputs.sr !== 'off') {
-      const report = replaced.find(({ sopClassUID }) => sopClassUID.startsWith(structuredReports));
-      await keep(measurementReport({ ...result, ...score, ...(report && { predecessor: report }) }));
-    }
+    const report = replaced.find(({ sopClassUID }) => measurementReports.includes(sopClassUID));
+    const objects = await results.finish(score, report);
 
     await this.#enter('store');
     // An attempt before this one may have stored objects that a change of the study has made obsolete.
@@ -244,8 +234,5 @@ class StudyScoring {
   }
 }
 
-/** Where the SOP classes of structured reports are (PS3.4 section B.5). */
-const structuredReports = '1.2.840.10008.5.1.4.1.1.88.';
-
-/** A result object that waits on disk to be stored. */
-type StoredObject = Omit<ResultObject, 'bytes'> & { file: string };
+/** SOP classes of the reports that one may replace: a key object document has a similar one, and is none. */
+const measurementReports: string[] = Object.values(REPORT_SOP_CLASSES);

@@ -21,9 +21,13 @@ export interface ReportedSlice {
   heatmap: Heatmap;
 }
 
-/** Which slices are shown, and what is done with each as soon as it is scored: pixels and maps are not kept. */
+/** What is done with slices as soon as they are scored: pixels and maps are not kept. */
 export interface Reporting {
+  /** Which ones are shown. */
   slices: 'flagged' | 'all' | 'off';
+  /** Takes every slice, in order. */
+  each?(slice: ReportedSlice): Promise<void>;
+  /** Takes the slices that are shown. */
   report(slice: ReportedSlice): Promise<void>;
 }
 
@@ -56,6 +60,7 @@ export async function scoreSeries(
     };
     slices.push(scored);
     scores.push(scored.score);
+    await reporting.each?.({ scored, index, heatmap });
     if (reporting.slices === 'all' || (reporting.slices === 'flagged' && score.flagged)) {
       await reporting.report({ scored, index, heatmap });
     }
