@@ -1,16 +1,19 @@
 import { basename } from 'node:path';
-import { Command } from 'commander';
+import { Argument, Command } from 'commander';
 import { importWeights } from '../../inference/weights/import-weights.ts';
 import { listWeights } from '../../inference/weights/store.ts';
 import type { StoredWeights } from '../../inference/weights/store.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { loadSettings } from '../settings.ts';
+import { published } from '../weights/catalogue.ts';
+import { hubFromEnvironment, pullWeights } from '../weights/pull.ts';
 import { wholeNumber } from './arguments.ts';
+import { progressBar } from './progress-bar.ts';
 
 /** `qfae weights`: encoders and trained heads that bundles can be made of. */
 export function weightsCommand(): Command {
   // Set before subcommands are added: they inherit it.
-  const command = new Command('weights').description('import and list weights').exitOverride();
+  const command = new Command('weights').description('import, download and list weights').exitOverride();
 
   command
     .command('import')
@@ -34,6 +37,18 @@ export function weightsCommand(): Command {
     .option('--json', 'JSON lines on stdout')
     .action(async ({ json }: { json?: true }) => {
       for (const weights of await listWeights(root())) print(weights, json);
+    });
+
+  command
+    .command('pull')
+    .description('download published weights and store them; HF_ENDPOINT and HF_TOKEN are honoured')
+    .addArgument(new Argument('<name>', 'of published weights').choices(Object.keys(published)))
+    .option('--json', 'JSON lines on stdout')
+    .action(async (name: keyof typeof published, { json }: { json?: true }) => {
+      const { [name]: weights } = published;
+      console.error(`${name}: licence ${weights.licence}`);
+      const pulled = await pullWeights(root(), weights, hubFromEnvironment(), progressBar(name));
+      for (const weights of pulled) print(weights, json);
     });
   return command;
 }

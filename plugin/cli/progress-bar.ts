@@ -1,0 +1,13 @@
+/** Shows on a terminal how far something is, on one line of stderr that is written over; elsewhere nothing. */
+export function progressBar(name: string): (done: number, total: number) => void {
+  if (!process.stderr.isTTY) return () => undefined;
+  let shown = '';
+  return (done, total) => {
+    const share = Math.floor((100 * done) / total);
+    const bar = '█'.repeat(Math.floor(share / 4)).padEnd(25, '░');
+    const line = `${name} ${bar} ${share} % of ${(total / 1e6).toFixed(0)} MB`;
+    if (line === shown) return;
+    shown = line;
+    process.stderr.write(`\r${line}${done >= total ? '\n' : ''}`);
+  };
+}
