@@ -62,8 +62,8 @@ describe('a study that arrives by STOW-RS', () => {
     expect(results.filter(({ sopClassUID }) => sopClassUID === secondaryCapture).length).toBeGreaterThan(0);
 
     const [found] = await getJson(`/studies?StudyInstanceUID=${study}`);
-    expect(found['00080061']?.Value).toEqual(expect.arrayContaining(['MR', 'OT', 'SR']));
-    expect(valueOf(found, '00201206')).toBe(3);
+    expect(found['00080061']?.Value).toEqual(expect.arrayContaining(['MR', 'OT', 'SEG', 'SR']));
+    expect(valueOf(found, '00201206')).toBe(4);
     expect(valueOf(found, '00201208')).toBe(6 + results.length);
   });
 
