@@ -1,0 +1,51 @@
+import { readdir, stat } from 'node:fs/promises';
+import { basename, join, parse } from 'node:path';
+import sharp from 'sharp';
+import type { InputSlice } from '../inference/preprocess.ts';
+import type { SourceSlice } from './slice-cache.ts';
+
+/** Reads a PNG or JPEG picture as 8-bit grey; transparent parts are black. Throws, naming the file, if it is none. */
+export async function readGreyPicture(path: string): Promise<InputSlice> {
+  try {
+    const { data, info } = await sharp(path)
+      .flatten({ background: 'black' })
+      .greyscale()
+      .raw({ depth: 'uchar' })
+      .toBuffer({ resolveWithObject: true });
+    return { pixels: new Uint8Array(data), rows: info.height, columns: info.width };
+  } catch (error) {
+    throw new Error(`${path} cannot be read as a picture: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** The pictures below a folder, sorted. */
+export async function picturesIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile() && /\.(png|jpe?g)$/i.test(entry.name))
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort();
+}
+
+/**
+ * The normal pictures of a folder as slices. In a data set of BMAD's layout these are the ones in
+ * `train/good`; elsewhere all. Who the patient is only the file's name can tell: the first group of
+ * `patientPattern`, matched against it; without a pattern every picture is a patient of its own.
+ */
+export async function* normalPictures(folder: string, patientPattern?: RegExp): AsyncGenerator<SourceSlice> {
+  const good = join(folder, 'train', 'good');
+  const root = (await isFolder(good)) ? good : folder;
+  for (const path of await picturesIn(root)) {
+    const { name } = parse(path);
+    const patient = patientPattern ? patientPattern.exec(basename(path))?.[1] : name;
+    if (patient === undefined) throw new Error(`${path}: its name does not fit ${String(patientPattern)}`);
+    yield { ...(await readGreyPicture(path)), patient, study: patient };
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+}

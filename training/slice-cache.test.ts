@@ -1,0 +1,135 @@
+import { appendFile, mkdir, mkdtemp, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { Batches } from './batches.ts';
+import { normalPictures } from './pictures.ts';
+import { addSlices, SliceCache, splitByPatient } from './slice-cache.ts';
+import type { SourceSlice } from './slice-cache.ts';
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'slices-'));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+function slice(patient: string, grey: number, rows = 4, columns = 5): SourceSlice {
+  return { pixels: new Uint8Array(rows * columns).fill(grey), rows, columns, patient, study: '1' };
+}
+
+test('slices come back as they were added, each content stored once', async () => {
+  await addSlices(folder, [slice('a', 1), slice('a', 2, 3, 3), slice('b', 1)]);
+  expect(await addSlices(folder, [slice('a', 1), slice('c', 3)])).toEqual({ added: 1, duplicates: 1 });
+  const cache = await SliceCache.open(folder);
+  expect(cache.slices).toHaveLength(4);
+  const read = await Promise.all(cache.slices.map((entry) => cache.read(entry)));
+  await cache.close();
+  expect(read.map(({ pixels, rows }) => [pixels[0], pixels.length, rows])).toEqual([
+    [1, 20, 4],
+    [2, 9, 3],
+    [1, 20, 4],
+    [3, 20, 4],
+  ]);
+  expect((await stat(join(folder, 'slices.bin'))).size).toBe(20 + 9 + 20);
+  expect(new Set(cache.slices.map(({ patient }) => patient)).size).toBe(3);
+});
+
+test('no patient is named, and none is on both sides of a split', async () => {
+  const patients = Array.from({ length: 30 }, (_, i) => `Doe^Jane ${i}`);
+  await addSlices(
+    folder,
+    patients.flatMap((patient, i) => [slice(patient, i), slice(patient, i + 100)]),
+  );
+  const cache = await SliceCache.open(folder);
+  await cache.close();
+  expect(JSON.stringify(cache.slices)).not.toContain('Doe');
+  const { train, heldOut } = splitByPatient(cache.slices, 0.2, 3);
+  const of = (slices: typeof train) => new Set(slices.map(({ patient }) => patient));
+  expect([of(train).size, of(heldOut).size]).toEqual([24, 6]);
+  expect(new Set([...of(train), ...of(heldOut)]).size).toBe(30);
+  expect(of(splitByPatient(cache.slices, 0.2, 19).heldOut).size).toBe(19);
+  expect(() => splitByPatient(cache.slices, 0.2, 30)).toThrow('30 patients; 30 must be held out');
+});
+
+test('damage is found', async () => {
+  await addSlices(folder, [slice('a', 1), slice('b', 2)]);
+  await truncate(join(folder, 'slices.bin'), 30);
+  await expect(SliceCache.open(folder)).rejects.toThrow('ends before slice');
+  await appendFile(join(folder, 'slices.bin'), new Uint8Array(10).fill(9));
+  const cache = await SliceCache.open(folder);
+  await expect(cache.read(cache.slices[1])).rejects.toThrow('is damaged');
+  await cache.close();
+  await expect(SliceCache.open(join(folder, 'absent'))).rejects.toThrow('is no slice cache');
+  await expect(addSlices(folder, [{ ...slice('a', 1), rows: 2 }])).rejects.toThrow('cannot have 20 pixels');
+});
+
+test('bytes of a writer that was cut short are passed over', async () => {
+  await addSlices(folder, [slice('a', 1)]);
+  await appendFile(join(folder, 'slices.bin'), 'half a slice');
+  await addSlices(folder, [slice('b', 2)]);
+  const cache = await SliceCache.open(folder);
+  expect((await cache.read(cache.slices[1])).pixels[0]).toBe(2);
+  await cache.close();
+  await writeFile(join(folder, 'writing'), '');
+  await expect(addSlices(folder, [])).rejects.toThrow('is being written to');
+});
+
+async function collect(slices: AsyncIterable<SourceSlice>): Promise<SourceSlice[]> {
+  const all = [];
+  for await (const one of slices) all.push(one);
+  return all;
+}
+
+describe('pictures', () => {
+  async function picture(path: string, grey: number): Promise<void> {
+    await mkdir(join(folder, path, '..'), { recursive: true });
+    const pixels = new Uint8Array(6 * 4 * 3).fill(grey);
+    await sharp(pixels, { raw: { width: 6, height: 4, channels: 3 } }).toFile(join(folder, path));
+  }
+
+  test("all of a folder, or the normal ones of BMAD's layout", async () => {
+    await picture('plain/p1_03.png', 10);
+    await picture('plain/sub/p2_04.jpg', 20);
+    const plain = await collect(normalPictures(join(folder, 'plain'), /^(p\d)_/));
+    expect(plain.map(({ patient, rows, columns }) => [patient, rows, columns])).toEqual([
+      ['p1', 4, 6],
+      ['p2', 4, 6],
+    ]);
+    await expect(collect(normalPictures(join(folder, 'plain'), /^(q)/))).rejects.toThrow('p1_03.png');
+
+    await picture('bmad/train/good/img/1.png', 30);
+    await picture('bmad/test/Ungood/img/3.png', 50);
+    const bmad = join(folder, 'bmad');
+    const normal = await collect(normalPictures(bmad));
+    expect(normal.map(({ patient, pixels }) => [patient, pixels[0]])).toEqual([['1', 30]]);
+  });
+});
+
+test('a step has the same pictures whoever asks, and others than the step before', async () => {
+  await addSlices(
+    folder,
+    Array.from({ length: 10 }, (_, i) => slice(`${i}`, 20 * i, 20, 20)),
+  );
+  const cache = await SliceCache.open(folder);
+  await cache.close();
+  const options = {
+    cacheFolder: folder,
+    slices: cache.slices,
+    batchSize: 4,
+    microBatch: 2,
+    imageSize: 16,
+    normalisation: { mean: 0, std: 1 },
+    seed: 1,
+  };
+  const through = new Batches(options);
+  const steps = [];
+  for (let step = 0; step < 5; step++) steps.push(await Promise.all(through.step(step)));
+  await through.close();
+  const resumed = new Batches({ ...options, threads: 2 });
+  expect(await Promise.all(resumed.step(3))).toEqual(steps[3]);
+  expect(steps[4]).not.toEqual(steps[3]);
+  expect(steps[3].map((x) => x.length)).toEqual([2 * 3 * 256, 2 * 3 * 256]);
+  await resumed.close();
+  expect(() => new Batches({ ...options, batchSize: 12 })).toThrow('do not fill a batch of 12');
+  expect(() => new Batches({ ...options, microBatch: 3 })).toThrow('micro-batches of 3');
+});
