@@ -10,9 +10,9 @@ import { loadSettings } from '../settings.ts';
 
 /** `qfae bundles`: what can score, whether it is what it was, and which one scores. */
 export function bundlesCommand(): Command {
-  const command = new Command('bundles').description(
-    'list, show, verify, import, export, promote and remove bundles',
-  );
+  const command = new Command('bundles')
+    .exitOverride()
+    .description('list, show, verify, import, export, promote and remove bundles');
 
   command
     .command('list')

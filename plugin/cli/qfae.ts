@@ -4,6 +4,7 @@ import { SettingsError } from '../settings.ts';
 import { version } from '../version.ts';
 import { bundlesCommand } from './bundles.ts';
 import { doctorCommand } from './doctor.ts';
+import { evaluateCommand } from './evaluate.ts';
 import { scoreCommand } from './score.ts';
 import { serveCommand } from './serve.ts';
 import { weightsCommand } from './weights.ts';
@@ -15,6 +16,7 @@ const program = new Command('qfae')
   .exitOverride()
   .addCommand(serveCommand())
   .addCommand(scoreCommand())
+  .addCommand(evaluateCommand())
   .addCommand(bundlesCommand())
   .addCommand(weightsCommand())
   .addCommand(doctorCommand());
