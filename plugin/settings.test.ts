@@ -34,6 +34,10 @@ test.each([
   ['arrival:\n  quietSecond: 3\n', /qfae\.yaml:2: arrival: .*quietSecond/],
   ['outputs:\n  sc: sometimes\n', /qfae\.yaml:2: outputs\.sc/],
   ['http: [1, 2\n', /qfae\.yaml:\d+: /],
+  [
+    'orthanc:\n  url: http://me:secret@127.0.0.1:8042\n',
+    /^(?!.*secret).*qfae\.yaml:2: orthanc\.url: give username/,
+  ],
 ])('a wrong file is refused with line and reason: %j', (text, message) => {
   expect(() => loadSettings({ QFAE_CONFIG: fileWith(text) })).toThrow(message);
 });

@@ -26,7 +26,9 @@ export const settingsSchema = z.strictObject({
   /** An Orthanc whose studies are scored, and that receives the results. */
   orthanc: z
     .strictObject({
-      url: z.url({ protocol: /^https?$/ }),
+      url: z
+        .url({ protocol: /^https?$/ })
+        .refine((url) => new URL(url).username === '', 'give username and password as settings of their own'),
       username: z.string().optional(),
       password: z.string().optional(),
       /** Path of the DICOMweb plugin below the URL. */
