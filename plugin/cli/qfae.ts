@@ -8,6 +8,7 @@ import { evaluateCommand } from './evaluate.ts';
 import { scoreCommand } from './score.ts';
 import { serveCommand } from './serve.ts';
 import { weightsCommand } from './weights.ts';
+import { validateCommand } from './validate.ts';
 
 /** A command that could not do what it was asked: exit code 1, the message on stderr. */
 const program = new Command('qfae')
@@ -19,7 +20,8 @@ const program = new Command('qfae')
   .addCommand(evaluateCommand())
   .addCommand(bundlesCommand())
   .addCommand(weightsCommand())
-  .addCommand(doctorCommand());
+  .addCommand(doctorCommand())
+  .addCommand(validateCommand());
 for (const command of program.commands) command.exitOverride();
 
 try {
