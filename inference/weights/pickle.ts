@@ -33,7 +33,7 @@ export interface PickleRules {
 /** Longest pickle that is read, in bytes; that of a checkpoint of 400 tensors has some 60 000. */
 export const MAX_PICKLE = 16 * 2 ** 20;
 /** Most opcodes that are followed: bounds the memory that a pickle can claim. A tensor needs about forty. */
-const MAX_OPCODES = 500_000;
+const MAX_OPCODES = 200_000;
 /** Longest whole number, in bytes; PyTorch's magic number has 10. */
 const MAX_LONG = 16;
 
