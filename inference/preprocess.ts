@@ -11,6 +11,8 @@ export interface InputSlice {
   readonly pixels: Uint8Array;
   readonly rows: number;
   readonly columns: number;
+  /** What the profile looks at: not 0 inside the organ, row-major. The whole slice if left out. */
+  readonly mask?: Uint8Array;
 }
 
 export interface Normalisation {
@@ -71,7 +73,8 @@ export function gridToSlice({ rows, columns }: Pick<InputSlice, 'rows' | 'column
   return [columns / size, 0, 0, 0, rows / size, 0];
 }
 
-function roundHalfToEven(value: number): number {
+/** As IEEE 754 and OpenCV round. */
+export function roundHalfToEven(value: number): number {
   const floor = Math.floor(value);
   const fraction = value - floor;
   if (fraction !== 0.5) return Math.round(value);

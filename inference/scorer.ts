@@ -3,7 +3,8 @@ import { mountWeights, openBundle, weightsFolder } from './bundle/registry.ts';
 import type { Bundle } from './bundle/schema.ts';
 import { calibrate } from './calibration.ts';
 import type { CalibratedScore } from './calibration.ts';
-import { gridToSlice, normalise, resize } from './preprocess.ts';
+import { prepare } from './prepare.ts';
+import { normalise } from './preprocess.ts';
 import type { Affine, InputSlice } from './preprocess.ts';
 import { scoringGraph } from './scoring-graph.ts';
 import { Session } from './session.ts';
@@ -113,6 +114,11 @@ export class Scorer {
     return calibrate(this.bundle.calibration, highest);
   }
 
+  /** Whether the thread is gone: the scorer must be opened again. */
+  get ended(): boolean {
+    return this.#session.ended;
+  }
+
   /** Ends the thread; what is in progress is rejected. */
   close(): Promise<void> {
     return this.#session.close();
@@ -121,8 +127,9 @@ export class Scorer {
   #prepare(slice: InputSlice): Prepared {
     const { model, profile } = this.bundle;
     const input = new Float32Array(3 * model.imageSize ** 2);
-    normalise(resize(slice, model.imageSize), profile.preprocessing, input);
-    return { input, gridToSlice: gridToSlice(slice, model.imageSize) };
+    const { pixels, gridToSlice } = prepare(slice, profile.preprocessing, model.imageSize);
+    normalise(pixels, profile.preprocessing, input);
+    return { input, gridToSlice };
   }
 
   async #run(batch: readonly Prepared[]): Promise<SliceScore[]> {

@@ -19,10 +19,25 @@ const weightsSchema = z.strictObject({
 });
 
 /** A task: how slices are chosen, prepared and reduced to scores. */
-const profileSchema = z.strictObject({
+export const profileSchema = z.strictObject({
   name: nameSchema,
-  /** Of intensities in [0, 1]; one value for all channels. Slices are resized to the model's image size. */
-  preprocessing: z.strictObject({ mean: z.number(), std: z.number().positive() }),
+  preprocessing: z.strictObject({
+    /** Of intensities in [0, 1]; one value for all channels. */
+    mean: z.number(),
+    std: z.number().positive(),
+    /** What must be alone in a slice: black around it, or a mask given with it. Anything, if left out. */
+    isolated: z.enum(['brain', 'liver']).optional(),
+    /** `resize` (if left out): to the model's image size. `region`: what is not black, in the middle, unscaled. */
+    placement: z.enum(['resize', 'region']).optional(),
+    /** Smoothing on the model's grid; none if left out. */
+    bilateral: z
+      .strictObject({
+        diameter: z.number().int().positive(),
+        sigmaColor: z.number().positive(),
+        sigmaSpace: z.number().positive(),
+      })
+      .optional(),
+  }),
   /** Slices scored of a study; null: all. */
   maxSlices: z.number().int().positive().nullable(),
   /** Which ones, where there are more: at equal distances over the whole stack, or around its middle. */
