@@ -1,4 +1,13 @@
-import { calibrate, fitCalibration, mapPercentiles, percentile, pValue, threshold } from './calibration.ts';
+import { randomStream } from '../fixtures/random.ts';
+import {
+  calibrate,
+  fitCalibration,
+  mapPercentiles,
+  onePerPatient,
+  percentile,
+  pValue,
+  threshold,
+} from './calibration.ts';
 
 const oneTo = (n: number) => Array.from({ length: n }, (_, i) => i + 1);
 
@@ -75,4 +84,115 @@ test('calibration of studies: score, largest map value, pooled pixels', () => {
 test('a score that is not a number is refused', () => {
   const studies = oneTo(39).map((i) => ({ rawScore: i === 7 ? NaN : i, maps: [Float32Array.of(1)] }));
   expect(() => fitCalibration(studies, 0.05)).toThrow('not a finite number');
+});
+
+describe('the guarantee, by simulation', () => {
+  const { log, sqrt, cos, PI } = Math;
+  /** Skewed, heavy-tailed and tied distributions: the guarantee asks for none. */
+  const distributions: Record<string, (uniform: () => number) => number> = {
+    uniform: (uniform) => uniform(),
+    exponential: (uniform) => -log(1 - uniform()),
+    cauchy: (uniform) => Math.tan(PI * (uniform() - 0.5)),
+    normal: (uniform) => sqrt(-2 * log(1 - uniform())) * cos(2 * PI * uniform()),
+    tied: (uniform) => Math.floor(4 * uniform()),
+  };
+  const TRIALS = 4000;
+
+  /** Share of new normals that are flagged, each by a calibration of its own. */
+  function falsePositiveRate(n: number, alpha: number, draw: () => number): number {
+    let flagged = 0;
+    for (let trial = 0; trial < TRIALS; trial++) {
+      const sorted = Float64Array.from({ length: n }, draw).sort();
+      if (draw() > threshold(sorted, alpha)) flagged += 1;
+    }
+    return flagged / TRIALS;
+  }
+
+  test.each(
+    Object.keys(distributions).flatMap(
+      (name) =>
+        [
+          [name, 19, 0.05],
+          [name, 39, 0.1],
+          [name, 25, 0.2],
+        ] as const,
+    ),
+  )('%s, %d normals at %d', (name, n, alpha) => {
+    const uniform = randomStream(1, `${name} ${n}`);
+    const rate = falsePositiveRate(n, alpha, () => distributions[name](uniform));
+    const deviation = sqrt((alpha * (1 - alpha)) / TRIALS);
+    expect(rate).toBeLessThan(alpha + 4 * deviation);
+    // Without ties it is exactly ⌊α (n + 1)⌋ / (n + 1): nothing is given away either.
+    const exact = Math.floor(alpha * (n + 1) + 1e-9) / (n + 1);
+    if (name !== 'tied') expect(Math.abs(rate - exact)).toBeLessThan(4 * deviation);
+  });
+
+  test('patients whose studies are alike: one study a patient keeps it, all their studies do not', () => {
+    const uniform = randomStream(1, 'patients');
+    const [patients, alpha] = [19, 0.05];
+    const flaggedBy = { one: 0, all: 0 };
+    for (let trial = 0; trial < TRIALS; trial++) {
+      const studies = Array.from({ length: patients }, (_, patient) => {
+        const level = uniform();
+        // Those of low scores come back often.
+        return Array.from({ length: level < 0.5 ? 20 : 1 }, () => ({
+          patient: `${patient}`,
+          rawScore: level + uniform() / 100,
+        }));
+      }).flat();
+      const score = uniform() + uniform() / 100;
+      const sorted = (of: { rawScore: number }[]) => Float64Array.from(of, ({ rawScore }) => rawScore).sort();
+      if (score > threshold(sorted(onePerPatient(studies)), alpha)) flaggedBy.one += 1;
+      if (score > threshold(sorted(studies), alpha)) flaggedBy.all += 1;
+    }
+    expect(flaggedBy.one / TRIALS).toBeLessThan(alpha + 0.014);
+    expect(flaggedBy.all / TRIALS).toBeGreaterThan(2 * alpha);
+  });
+
+  test('per pixel: of the pixels of a new normal map, at most α lie above the percentile 100 (1 − α)', () => {
+    const uniform = randomStream(1, 'pixels');
+    const draw = () => -log(1 - uniform());
+    const map = () => Float32Array.from({ length: 400 }, draw);
+    const studies = oneTo(39).map(() => ({ rawScore: draw(), maps: [map()] }));
+    const calibration = fitCalibration(studies, 0.05);
+    for (const alpha of [0.01, 0.05, 0.5]) {
+      const above = oneTo(50)
+        .flatMap(() => [...mapPercentiles(calibration, map())])
+        .filter((value) => value >= 100 * (1 - alpha)).length;
+      const rate = above / (50 * 400);
+      const deviation = sqrt((alpha * (1 - alpha)) / (39 * 400)); // of the calibration's own quantile
+      expect(rate).toBeLessThan(alpha + 4 * deviation);
+      expect(rate).toBeGreaterThan(alpha - 4 * deviation - 0.002);
+    }
+  });
+});
+
+describe('closed-form cases', () => {
+  test('below 1/(n + 1) nothing could be flagged, at it only what exceeds all', () => {
+    for (const n of [1, 9, 19, 99, 999]) {
+      expect(threshold(oneTo(n), 1 / (n + 1))).toBe(n);
+      expect(() => threshold(oneTo(n), 0.999 / (n + 1))).toThrow('normal studies for calibration');
+      const studies = oneTo(n).map((i) => ({ rawScore: i, maps: [Float32Array.of(i)] }));
+      expect(() => fitCalibration(studies, 0.999 / (n + 1))).toThrow('normal studies for calibration');
+    }
+  });
+
+  test('the percentile of the k-th of n scores is 100 k / (n + 1), less one step for its own tie', () => {
+    for (const n of [4, 39]) {
+      for (const k of oneTo(n)) {
+        expect(percentile(oneTo(n), k)).toBeCloseTo((100 * (k - 1)) / (n + 1), 10);
+        expect(percentile(oneTo(n), k + 0.5)).toBeCloseTo((100 * k) / (n + 1), 10);
+      }
+    }
+  });
+
+  test('a patient counts once, by the highest of the scores', () => {
+    const study = (patient: string, rawScore: number) => ({
+      patient,
+      rawScore,
+      maps: [Float32Array.of(rawScore)],
+    });
+    const studies = [study('a', 1), study('b', 5), study('a', 3), study('a', 2), study('c', 0)];
+    expect(onePerPatient(studies)).toEqual([study('a', 3), study('b', 5), study('c', 0)]);
+  });
 });

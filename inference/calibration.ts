@@ -87,8 +87,24 @@ export interface NormalStudy {
 }
 
 /**
- * Calibration from held-out normal studies; that no patient has two of them is up to the caller. Throws if
- * there are too few for the rate, or a score is not finite.
+ * One study of each patient, in the order of their first ones: the highest score of the patient's studies, and the
+ * maps of that study. Studies of one patient are alike, so they are not exchangeable with a new patient's; and a
+ * table of patients' highest scores flags a new study no more often than one of single studies would.
+ */
+export function onePerPatient<Study extends Pick<NormalStudy, 'rawScore'>>(
+  studies: readonly (Study & { readonly patient: string })[],
+): Study[] {
+  const highest = new Map<string, Study>();
+  for (const study of studies) {
+    const before = highest.get(study.patient);
+    if (!before || study.rawScore > before.rawScore) highest.set(study.patient, study);
+  }
+  return [...highest.values()];
+}
+
+/**
+ * Calibration from held-out normal studies, of which no patient may have two (`onePerPatient`). Throws if there are
+ * too few for the rate, or a score is not finite.
  */
 export function fitCalibration(
   studies: readonly NormalStudy[],
