@@ -14,6 +14,14 @@ test('an empty file gives the defaults of the design', () => {
   expect(settings.http).toEqual({ host: '127.0.0.1', port: 8780 });
   expect(settings.arrival.quietSeconds).toBe(60);
   expect(settings.data).toBe('./data');
+  expect(settings.outputs).toEqual({
+    sr: 'comprehensive-3d',
+    sc: 'flagged',
+    seg: 'on',
+    pmap: 'off',
+    ko: 'off',
+    pr: 'off',
+  });
 });
 
 test('a variable overrides the file', () => {
@@ -33,6 +41,7 @@ test.each([
   ['http:\n  host: localhost\n  port: 99999\n', /qfae\.yaml:3: http\.port/],
   ['arrival:\n  quietSecond: 3\n', /qfae\.yaml:2: arrival: .*quietSecond/],
   ['outputs:\n  sc: sometimes\n', /qfae\.yaml:2: outputs\.sc/],
+  ['outputs:\n  seg: flagged\n', /qfae\.yaml:2: outputs\.seg/],
   ['http: [1, 2\n', /qfae\.yaml:\d+: /],
   [
     'orthanc:\n  url: http://me:secret@127.0.0.1:8042\n',
