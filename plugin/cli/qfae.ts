@@ -7,6 +7,7 @@ import { doctorCommand } from './doctor.ts';
 import { evaluateCommand } from './evaluate.ts';
 import { scoreCommand } from './score.ts';
 import { serveCommand } from './serve.ts';
+import { trainCommand } from './train.ts';
 import { weightsCommand } from './weights.ts';
 import { validateCommand } from './validate.ts';
 
@@ -18,6 +19,7 @@ const program = new Command('qfae')
   .addCommand(serveCommand())
   .addCommand(scoreCommand())
   .addCommand(evaluateCommand())
+  .addCommand(trainCommand())
   .addCommand(bundlesCommand())
   .addCommand(weightsCommand())
   .addCommand(doctorCommand())

@@ -1,0 +1,159 @@
+import { join } from 'node:path';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { ensureUntrained } from '../../inference/bundle/untrained.ts';
+import { nameSchema } from '../../inference/bundle/schema.ts';
+import { lossNames } from '../../training/loss.ts';
+import type { LossName } from '../../training/loss.ts';
+import { normalPictures } from '../../training/pictures.ts';
+import type { StepRecord } from '../../training/run-log.ts';
+import { addSlices } from '../../training/slice-cache.ts';
+import { planTraining, trainQfae } from '../../training/train-qfae.ts';
+import { openDataFolder } from '../data-folder/data-folder.ts';
+import { loadSettings } from '../settings.ts';
+import { version } from '../version.ts';
+import { wholeNumber } from './arguments.ts';
+
+interface TrainOptions {
+  cache: string;
+  profile: string;
+  bundle?: string;
+  continue?: true;
+  pictures?: string;
+  patientPattern?: RegExp;
+  run?: string;
+  loss: LossName;
+  epochs: number;
+  batchSize: number;
+  microBatch: number;
+  rate: number;
+  seed: number;
+  heldOut: number;
+  alpha: number;
+  checkpointEvery: number;
+  threads?: number;
+  dryRun?: true;
+  json?: true;
+}
+
+/** `qfae train`: trains on a slice cache, in this process, and adds a calibrated bundle. */
+export function trainCommand(): Command {
+  const option = (flags: string, description: string, parse: (text: string) => unknown, value?: unknown) => {
+    const made = new Option(flags, description).argParser(parse);
+    return value === undefined ? made : made.default(value);
+  };
+  return new Command('train')
+    .description(
+      'train on the normal slices of a cache and make a calibrated bundle; goes on where it was ended',
+    )
+    .requiredOption('--cache <folder>', 'slice cache')
+    .addOption(option('--profile <name>', 'profile of the bundle', profileName).makeOptionMandatory())
+    .option('--bundle <id>', 'bundle that gives model and frozen weights (default: the profile’s)')
+    .option('--continue', 'start from the trained weights of that bundle')
+    .option(
+      '--pictures <folder>',
+      'first add these normal pictures (a folder, or BMAD’s layout) to the cache',
+    )
+    .addOption(
+      option('--patient-pattern <regex>', 'its first group is the patient in a picture’s name', pattern),
+    )
+    .option('--run <folder>', 'checkpoints, log and pictures (default: in the data folder)')
+    .addOption(new Option('--loss <name>').choices(lossNames).default('perceptual'))
+    .addOption(option('--epochs <n>', 'passes over the training slices', wholeNumber, 300))
+    .addOption(option('--batch-size <n>', 'slices in an optimiser step', wholeNumber, 64))
+    .addOption(option('--micro-batch <n>', 'slices in one run of the graph', wholeNumber, 4))
+    .addOption(option('--rate <x>', 'largest learning rate', fraction, 8e-5))
+    .addOption(option('--seed <n>', 'of everything random', wholeNumber, 1))
+    .addOption(option('--held-out <x>', 'share of the patients held out for calibration', fraction, 0.2))
+    .addOption(option('--alpha <x>', 'false-positive rate of the threshold', fraction, 0.05))
+    .addOption(option('--checkpoint-every <n>', 'steps between checkpoints', wholeNumber, 100))
+    .addOption(option('--threads <n>', 'threads of the model', wholeNumber))
+    .option('--dry-run', 'say what would be done, and whether it can be')
+    .option('--json', 'JSON lines on stdout')
+    .action(run);
+}
+
+async function run(options: TrainOptions): Promise<void> {
+  const { root } = openDataFolder(loadSettings().data);
+  await ensureUntrained(root);
+  if (options.pictures !== undefined) {
+    const { added, duplicates } = await addSlices(
+      options.cache,
+      normalPictures(options.pictures, options.patientPattern),
+    );
+    console.error(`${added} slices added to ${options.cache}, ${duplicates} were there`);
+  }
+  const { cache, profile, run, bundle, continue: continueBase = false, rate, ...rest } = options;
+  const training = {
+    ...rest,
+    root,
+    cacheFolder: cache,
+    profile,
+    runFolder: run ?? join(root, 'runs', `${profile}-${options.seed}`),
+    base: bundle ?? profile,
+    continueBase,
+    maximumRate: rate,
+    software: `qfae ${version}`,
+  };
+  const plan = await planTraining(training);
+  const { trainingPatients, heldOutPatients, totalSteps, trainedValues } = plan;
+  const summary = { trainingPatients, heldOutPatients, totalSteps, trainedValues };
+  if (options.json) {
+    printJson({ type: 'plan', base: plan.base.id, run: training.runFolder, ...summary });
+  } else {
+    console.log(
+      `${trainedValues} values of ${plan.base.id}, ${totalSteps} steps of ${options.batchSize} slices; patients: ${trainingPatients} to train, ${heldOutPatients} to calibrate; run in ${training.runFolder}`,
+    );
+  }
+  if (options.dryRun) return;
+
+  const stop = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(name, () => {
+      console.error('ending after this step');
+      stop.abort();
+    });
+  }
+  const made = await trainQfae(training, plan, stepReport(options.json), stop.signal);
+  if (!made) console.error(`ended early; the same command goes on from ${training.runFolder}`);
+  else if (options.json) printJson({ type: 'bundle', id: made.id });
+  else console.log(`made ${made.id}; it scores once it is promoted`);
+}
+
+/** Tells each step: JSON lines, a bar on a terminal, or a plain line for every hundredth of the run. */
+export function stepReport(json: true | undefined): (record: StepRecord, totalSteps: number) => void {
+  return (record, totalSteps) => {
+    const { step, loss, seconds } = record;
+    const done = step + 1;
+    const line = `step ${done} of ${totalSteps}, loss ${loss.toPrecision(5)}, ${seconds.toFixed(2)} s`;
+    if (json) printJson(record);
+    else if (process.stderr.isTTY) {
+      const bar = '█'.repeat(Math.floor((25 * done) / totalSteps)).padEnd(25, '░');
+      process.stderr.write(`\r${bar} ${line}${done === totalSteps ? '\n' : ''}`);
+    } else if (done === totalSteps || done % Math.ceil(totalSteps / 100) === 0) console.error(line);
+  };
+}
+
+function printJson(line: object): void {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+}
+
+function profileName(text: string): string {
+  if (!nameSchema.safeParse(text).success) {
+    throw new InvalidArgumentError('lower-case letters, digits and hyphens only');
+  }
+  return text;
+}
+
+function fraction(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value < 1)) throw new InvalidArgumentError('not a number between 0 and 1');
+  return value;
+}
+
+function pattern(text: string): RegExp {
+  try {
+    return new RegExp(text);
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
+}

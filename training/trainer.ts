@@ -1,0 +1,99 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Batches } from './batches.ts';
+import { readCheckpoint, writeCheckpoint } from './checkpoint.ts';
+import type { Engine, EngineState, Feeds } from './engine.ts';
+import { oneCycle } from './one-cycle.ts';
+import type { Schedule } from './one-cycle.ts';
+import { appendRecord, rewindRecords } from './run-log.ts';
+import type { StepRecord } from './run-log.ts';
+
+export interface TrainerOptions {
+  /** The run's folder: `checkpoint.safetensors`, `log.jsonl` and what `evaluate` adds. */
+  readonly folder: string;
+  /** What decides the result, as text. A run that is resumed must have the same. */
+  readonly settings: string;
+  readonly engine: Engine;
+  readonly batches: Batches;
+  readonly schedule: Schedule;
+  /** Parameters before the first step. */
+  readonly initialState: () => Promise<EngineState> | EngineState;
+  /** Inputs of the graph for micro-batch number `micro`, counted over the whole run. */
+  readonly feeds: (x: Float32Array, micro: number) => Feeds;
+  /** Steps between checkpoints; each follows an evaluation. */
+  readonly checkpointEvery: number;
+  /** The held-out loss now; may write pictures of it. */
+  readonly evaluate?: (step: number) => Promise<number>;
+  readonly onStep?: (record: StepRecord, totalSteps: number) => void;
+  /** When aborted, the run ends after the step in progress, with a checkpoint. */
+  readonly signal?: AbortSignal;
+}
+
+/** Where a run's checkpoint lies. */
+export const checkpointPath = (folder: string) => join(folder, 'checkpoint.safetensors');
+/** Where a run's log lies. */
+export const logPath = (folder: string) => join(folder, 'log.jsonl');
+
+/**
+ * Trains to the end of the schedule, from the run's checkpoint if it has one, with the same losses as if it had never
+ * been interrupted. Returns the number of steps done: fewer than all only if the signal was aborted. Throws, with the
+ * last checkpoint in place, if loss or gradient is no number or a file cannot be written.
+ */
+export async function train(options: TrainerOptions): Promise<number> {
+  const { folder, settings, engine, batches, schedule, checkpointEvery, evaluate, signal } = options;
+  await mkdir(folder, { recursive: true });
+  const checkpoint = await readCheckpoint(checkpointPath(folder));
+  if (checkpoint && checkpoint.settings !== settings) {
+    throw new Error(
+      `${folder} holds a run with other settings: ${checkpoint.settings}; this one has ${settings}`,
+    );
+  }
+  const start = checkpoint?.step ?? 0;
+  await engine.load(checkpoint?.state ?? (await options.initialState()));
+  await rewindRecords(logPath(folder), start);
+
+  let step = start;
+  try {
+    for (; step < schedule.totalSteps && !signal?.aborted; step++) {
+      const begun = performance.now();
+      const { rate, beta1 } = oneCycle(schedule, step);
+      const batch = batches.step(step, schedule.totalSteps - 1);
+      let loss = 0;
+      for (const [i, x] of batch.entries()) {
+        loss += (await engine.accumulate(options.feeds(await x, step * batch.length + i))) / batch.length;
+      }
+      if (!Number.isFinite(loss)) throw new Error('the loss is not a finite number');
+      const gradientNorm = await engine.update({ rate, beta1, step: step + 1 });
+      const seconds = (performance.now() - begun) / 1000;
+      const record: StepRecord = { type: 'step', step, loss, gradientNorm, rate, beta1, seconds };
+      appendRecord(logPath(folder), record);
+      options.onStep?.(record, schedule.totalSteps);
+
+      const done = step + 1;
+      if (done % checkpointEvery === 0 || done === schedule.totalSteps || signal?.aborted) {
+        if (evaluate) {
+          appendRecord(logPath(folder), { type: 'evaluation', step: done, loss: await evaluate(done) });
+        }
+        // Last: what the log lacks when this is cut short, the run does again.
+        await writeCheckpoint(checkpointPath(folder), { step: done, settings, state: await engine.state() });
+      }
+    }
+  } catch (error) {
+    throw failure(folder, step, error as NodeJS.ErrnoException);
+  }
+  return step;
+}
+
+/** The error with which a run ends: what happened, at which step, and from where it can go on. */
+function failure(folder: string, step: number, error: NodeJS.ErrnoException): Error {
+  const reason = error.code === 'ENOSPC' ? 'the disk is full' : error.message;
+  try {
+    appendRecord(logPath(folder), { type: 'failed', step, reason });
+  } catch {
+    // The log may lie on the disk that is full; the message below is then all there is.
+  }
+  return new Error(
+    `training stopped at step ${step}: ${reason}. The last checkpoint in ${folder} is whole; the same command goes on from it`,
+    { cause: error },
+  );
+}
