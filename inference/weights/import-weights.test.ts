@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { golden, GOLDEN_FOLDER, maxAbs, maxError, openGolden } from '../../fixtures/golden.ts';
 import { weightsFolder } from '../bundle/registry.ts';
-import { openSafetensors, readFloats } from '../safetensors.ts';
-import type { Safetensors } from '../safetensors.ts';
+import { openSafetensors, readFloats, writeSafetensors } from '../safetensors.ts';
+import type { Safetensors, TensorValues } from '../safetensors.ts';
 import { importWeights } from './import-weights.ts';
 import { listWeights } from './store.ts';
 import type { TargetSize } from './vit-shape.ts';
@@ -99,4 +99,40 @@ test('the same tensors are stored once, whatever file they came from', async () 
   expect(again).toEqual(first);
   expect(await listWeights(root)).toEqual(first.reverse());
   expect(await readdir(weightsFolder(root))).toHaveLength(4);
+});
+
+test.each<[string, (tensors: Map<string, TensorValues>) => void, string]>([
+  [
+    'a parameter of the Q-Former',
+    (tensors) => tensors.delete('junction.blocks.0.cross_attn.null_kv'),
+    'junction.blocks.0.cross_attn.null_kv is missing',
+  ],
+  [
+    'the encoder',
+    (tensors) => {
+      for (const name of [...tensors.keys()].filter((name) => name.includes('.model.'))) tensors.delete(name);
+    },
+    'a QFAE checkpoint without encoder',
+  ],
+  [
+    'half of a projection',
+    (tensors) =>
+      tensors.set('encoders.0.final_projection.bias', { shape: [24], values: new Float32Array(24) }),
+    'encoders.0.final_projection.bias has shape (24), expected (48)',
+  ],
+  [
+    'nothing, but has a second Q-Former block',
+    (tensors) => tensors.set('junction.blocks.1.x', { shape: [1], values: new Float32Array(1) }),
+    'junction.blocks.1.x is no parameter of a QFAE model',
+  ],
+])('a checkpoint that lacks %s is refused, and nothing is stored', async (_, change, message) => {
+  const file = await openGolden('model');
+  const tensors = new Map<string, TensorValues>();
+  for (const [name, { shape }] of file.tensors)
+    tensors.set(name, { shape, values: await readFloats(file, name) });
+  change(tensors);
+  const path = join(root, 'changed.safetensors');
+  await writeSafetensors(path, tensors);
+  await expect(importWeights(root, path, origin)).rejects.toThrow(message);
+  expect(await readdir(root)).toEqual(['changed.safetensors']);
 });

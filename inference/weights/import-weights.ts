@@ -2,6 +2,7 @@ import { open } from 'node:fs/promises';
 import { openSafetensors } from '../safetensors.ts';
 import { safetensorsState } from './tensor.ts';
 import type { LazyTensor, StateDictionary } from './tensor.ts';
+import { checkHead } from './checkpoint-shape.ts';
 import { hashFile, storeWeights } from './store.ts';
 import type { Origin, StoredWeights } from './store.ts';
 import { readTorchFile } from './torch-file.ts';
@@ -16,7 +17,7 @@ import type { TargetSize } from './vit-shape.ts';
  *
  * @param origin where the file came from, as the record beside the weights will say.
  * @param target sizes that an encoder is resampled to; not for QFAE checkpoints.
- * @throws Error if the file is malformed or holds something else; nothing is stored then.
+ * @throws Error if the file is malformed or holds something else.
  */
 export async function importWeights(
   root: string,
@@ -76,17 +77,16 @@ function checkpointParts(state: StateDictionary): Part[] {
     }
   }
   if (encoders.size === 0) throw new Error('a QFAE checkpoint without encoder');
-  for (const name of ['decoder.decoder_pos_embed', 'decoder.decoder_prediction.weight']) {
-    if (!head.has(name)) throw new Error(`${name} is missing`);
-  }
-  return [
-    ...[...encoders].map(([prefix, encoder]) => ({
-      content: 'encoder' as const,
-      names: 'timm' as const,
-      vit: vitShape(encoder),
-      prefix,
-      state: encoder,
-    })),
-    { content: 'head' as const, names: 'QFAE' as const, prefix: '', state: head },
-  ];
+  const parts = [...encoders].map(([prefix, encoder]) => ({
+    content: 'encoder' as const,
+    names: 'timm' as const,
+    vit: vitShape(encoder),
+    prefix,
+    state: encoder,
+  }));
+  checkHead(
+    head,
+    parts.map(({ vit }) => vit),
+  );
+  return [...parts, { content: 'head', names: 'QFAE', prefix: '', state: head }];
 }
