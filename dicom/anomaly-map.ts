@@ -1,6 +1,8 @@
 import type { Heatmap } from './result.ts';
 import type { Affine } from './slice.ts';
 
+const { floor, max, min } = Math;
+
 /** Applies an affine to a point. */
 export function transform([a, b, c, d, e, f]: Affine, x: number, y: number): [number, number] {
   return [a * x + b * y + c, d * x + e * y + f];
@@ -33,12 +35,12 @@ export function mapOnSlice({ rows, columns, map, mapRows, mapColumns, gridToSlic
 }
 
 function bilinear(map: Float32Array, rows: number, columns: number, x: number, y: number): number {
-  const u = Math.min(Math.max(x - 0.5, 0), columns - 1);
-  const v = Math.min(Math.max(y - 0.5, 0), rows - 1);
-  const left = Math.floor(u);
-  const top = Math.floor(v);
-  const right = Math.min(left + 1, columns - 1);
-  const bottom = Math.min(top + 1, rows - 1);
+  const u = min(max(x - 0.5, 0), columns - 1);
+  const v = min(max(y - 0.5, 0), rows - 1);
+  const left = floor(u);
+  const top = floor(v);
+  const right = min(left + 1, columns - 1);
+  const bottom = min(top + 1, rows - 1);
   const s = u - left;
   const t = v - top;
   const upper = map[top * columns + left] * (1 - s) + map[top * columns + right] * s;
