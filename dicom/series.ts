@@ -85,7 +85,9 @@ function byInstanceNumber<S extends SeriesSlice>(
   const keyed = slices.map((slice) => {
     const { dataset } = headers[slice.index];
     const inStack = numberOf(frameAttributes(dataset, slice.frame), '00209057');
-    return { slice, instance: numberOf(dataset, '00200013') ?? 0, frame: inStack ?? slice.frame };
+    // A malformed Instance Number must not keep an image from being scored: it counts as none.
+    const instance = Number(dataset['00200013']?.Value?.[0]) || 0;
+    return { slice, instance, frame: inStack ?? slice.frame };
   });
   keyed.sort((a, b) => a.instance - b.instance || a.frame - b.frame || a.slice.index - b.slice.index);
   return keyed.map(({ slice }) => slice);

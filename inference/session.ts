@@ -93,6 +93,11 @@ export class Session {
     });
   }
 
+  /** Whether the thread is gone: every run is rejected. */
+  get ended(): boolean {
+    return this.#ended !== undefined;
+  }
+
   /** Ends the thread; runs in progress are rejected. */
   async close(): Promise<void> {
     await this.#worker.terminate();

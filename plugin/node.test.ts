@@ -1,7 +1,8 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import sharp from 'sharp';
 import type { DicomJson } from '../dicom/dicom-json.ts';
 import type { ScoreValues } from '../dicom/result.ts';
@@ -84,6 +85,10 @@ describe('a study that arrives by STOW-RS', () => {
     expect(await getJson(`/studies/${study}/series?Modality=MR`)).toHaveLength(1);
     expect(await getJson(`/studies/${study}/instances?limit=2&offset=1`)).toHaveLength(2);
     expect((await fetch(`${node.dicomWebUrl}/studies?NoSuchThing=1`)).status).toBe(400);
+    expect((await fetch(`${node.dicomWebUrl}/studies?PatientName=%00`)).status).toBe(400);
+    const below = await fetch(`${node.dicomWebUrl}/studies?Modality=MR`);
+    expect([below.status, below.headers.get('warning')]).toEqual([200, expect.stringContaining('Modality')]);
+    expect(await getJson(`/studies/${study}/instances?StudyInstanceUID=1.2.3`)).not.toHaveLength(0);
   });
 
   test('comes back byte for byte, as frames, as metadata and as a picture', async () => {
@@ -142,14 +147,11 @@ describe('a study that arrives by STOW-RS', () => {
     const qfae = new URL('cli/qfae.ts', import.meta.url).pathname;
     const source = join(node.data, 'instances', study, series[0].seriesInstanceUID);
     for (const batch of ['1', '4']) {
-      const output = execFileSync(
+      // Not execFileSync: while it blocks, the node closes connections that the next request would use again.
+      const { stdout: output } = await promisify(execFile)(
         process.execPath,
         [qfae, 'score', source, '--json', '--batch-size', batch],
-        {
-          env: { PATH: process.env['PATH'], QFAE_DATA: node.data },
-          encoding: 'utf8',
-          stdio: ['ignore', 'pipe', 'ignore'],
-        },
+        { env: { PATH: process.env['PATH'], QFAE_DATA: node.data } },
       );
       const lines = output
         .trim()
@@ -207,6 +209,16 @@ describe('bad input', () => {
     expect(await failureReasons(refused)).toEqual(['122']);
     const mixed = await stow(node.dicomWebUrl, [other.bytes, series[0].bytes]);
     expect(mixed.status).toBe(202);
+  });
+
+  test('an InstanceNumber that is none and a NUL in a name do no harm', async () => {
+    const odd = await writeCRImage(join(folder, 'odd'), {
+      name: 'Odd',
+      attributes: { InstanceNumber: 'A1', PatientName: 'No\0ne' },
+    });
+    expect((await stow(node.dicomWebUrl, [odd.bytes])).status).toBe(200);
+    expect(await getJson(`/studies/${odd.studyInstanceUID}/metadata`)).toHaveLength(1);
+    expect((await scoredStudy(node.url, odd.studyInstanceUID)).status).toBe('scored');
   });
 
   test('a wrong content type, another study than the one named, and no UID are refused', async () => {

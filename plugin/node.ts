@@ -74,6 +74,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     }
     closers.push(async () => {
       stopping.abort();
+      for (const archive of archives.values()) await archive.close();
       await Promise.all(loops);
     });
 

@@ -23,11 +23,14 @@ export interface Archive {
   retrieve(studyInstanceUID: string, seriesInstanceUID: string, folder: string): Promise<string[]>;
 
   /**
-   * Stores result objects. An object that is already there counts as stored. Afterwards a query finds each.
+   * Stores result objects. An object that is already there counts as stored.
    *
    * @throws Error naming what was not stored.
    */
   store(objects: ResultObject[]): Promise<void>;
+
+  /** Breaks off requests that are under way. */
+  close(): Promise<void>;
 
   /** Deletes what an earlier result left, where the archive permits it; true if it did. */
   remove(studyInstanceUID: string, objects: InstanceReference[]): Promise<boolean>;

@@ -76,10 +76,15 @@ export class DicomWebArchive implements Archive {
       throw new Error(`${this.name}: retrieving series ${seriesInstanceUID} was answered ${answer.status}`);
     }
     const files: string[] = [];
-    for await (const part of readParts(Readable.fromWeb(answer.body), boundaryOf(mediaType))) {
-      const file = join(folder, `${randomUUID()}.dcm`);
-      await pipeline(part.body, createWriteStream(file));
-      files.push(file);
+    const body = Readable.fromWeb(answer.body);
+    try {
+      for await (const part of readParts(body, boundaryOf(mediaType))) {
+        const file = join(folder, `${randomUUID()}.dcm`);
+        await pipeline(part.body, createWriteStream(file));
+        files.push(file);
+      }
+    } finally {
+      body.destroy();
     }
     return files;
   }
@@ -108,6 +113,10 @@ export class DicomWebArchive implements Archive {
         `${this.name}: storing was answered ${answer.status}; ${missing.length} of ${objects.length} objects were not stored, first ${missing[0].sopInstanceUID}`,
       );
     }
+  }
+
+  close(): Promise<void> {
+    return this.#dispatcher.destroy();
   }
 
   /** DICOMweb has no deletion that every server knows. */

@@ -19,6 +19,7 @@ export function localArchive(store: InstanceStore, pool: DicomPool, incoming: st
         await store.add(file, await pool.readHeader(file), { arrival: false });
       }
     },
+    close: () => Promise.resolve(),
     async remove(_study, objects) {
       await store.remove(objects.map(({ sopInstanceUID }) => sopInstanceUID));
       return true;

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, fetch, type RequestInit } from 'undici';
 import { noteArrival } from '../arrival/arrivals.ts';
+import { ownObjects } from '../jobs/scorings.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import type { Logger } from '../log.ts';
 import type { Settings } from '../settings.ts';
@@ -15,6 +16,12 @@ interface Change {
   ChangeType: string;
   Date: string;
   ID: string;
+}
+
+/** An instance as `/instances/ID` describes it. */
+interface OrthancInstance {
+  ParentSeries: string;
+  MainDicomTags: { SOPInstanceUID: string };
 }
 
 /** Name under which Orthanc appears among the archives. */
@@ -47,6 +54,10 @@ export class OrthancArchive extends DicomWebArchive {
   /** Asks Orthanc for its version, to see whether it can be reached. */
   async version(): Promise<string> {
     return (await this.#json<{ Version: string }>('/system')).Version;
+  }
+
+  override async close(): Promise<void> {
+    await Promise.all([super.close(), this.#dispatcher.destroy()]);
   }
 
   override async remove(_study: string, objects: InstanceReference[]): Promise<boolean> {
@@ -101,21 +112,19 @@ export class OrthancArchive extends DicomWebArchive {
     );
     const move = (on: Queryable, position: number) =>
       on.query('update feed set position = $2 where archive = $1', [this.name, position]);
-    const { Last: newest } = await this.#json<{ Last: number }>('/changes?last');
     if (feed.position === null) {
-      await move(database, await this.#positionAt(feed.started_at, newest));
+      await move(database, await this.#positionAt(feed.started_at));
       return true;
     }
     const position = Number(feed.position);
-    if (newest < position) {
+    const page = await this.#changesAfter(position, pageSize);
+    // Behind the newest change, Orthanc still tells its number.
+    if (page.Last < position) {
       log.warn({ archive: this.name }, 'the feed of changes starts over: the archive was reset');
       await move(database, 0);
       return true;
     }
-    const page = await this.#changesAfter(position, pageSize);
-    const studies = await this.#changedStudies(
-      page.Changes.filter(({ Date }) => parseOrthancTime(Date) >= wholeSecond(feed.started_at)),
-    );
+    const studies = await this.#changedStudies(database, page.Changes);
     await database.transaction(async (transaction) => {
       for (const study of studies) await noteArrival(transaction, this.name, study);
       await move(transaction, page.Last);
@@ -123,13 +132,15 @@ export class OrthancArchive extends DicomWebArchive {
     return !page.Done;
   }
 
-  /** The position in the feed behind which changes are not older than `since`, found by halving. */
-  async #positionAt(since: Date, newest: number): Promise<number> {
-    let [low, high] = [0, newest];
+  /** The position in the feed behind which changes are not older than `since` by our clock, found by halving. */
+  async #positionAt(since: Date): Promise<number> {
+    const ahead = parseOrthancTime(await this.#text('/tools/now')) - wholeSecond(Date.now());
+    const earliest = wholeSecond(since.getTime() + ahead);
+    let [low, high] = [0, (await this.#changesAfter(Number.MAX_SAFE_INTEGER, 1)).Last];
     while (low < high) {
       const middle = Math.floor((low + high) / 2);
       const [next] = (await this.#changesAfter(middle, 1)).Changes;
-      if (next && parseOrthancTime(next.Date) < wholeSecond(since)) low = Math.max(next.Seq, middle + 1);
+      if (next && parseOrthancTime(next.Date) < earliest) low = Math.max(next.Seq, middle + 1);
       else high = middle;
     }
     return low;
@@ -141,14 +152,16 @@ export class OrthancArchive extends DicomWebArchive {
     );
   }
 
-  /** StudyInstanceUIDs of the studies that instances were added to. */
-  async #changedStudies(changes: Change[]): Promise<Set<string>> {
-    const series = new Set<string>();
+  /** StudyInstanceUIDs of the studies that instances were added to, other than our own results. */
+  async #changedStudies(database: Database, changes: Change[]): Promise<Set<string>> {
+    const instances = new Map<string, string>();
     for (const { ChangeType, ID } of changes) {
       if (ChangeType !== 'NewInstance') continue;
-      const instance = await this.#optional<{ ParentSeries: string }>(`/instances/${ID}`);
-      if (instance) series.add(instance.ParentSeries);
+      const instance = await this.#optional<OrthancInstance>(`/instances/${ID}`);
+      if (instance) instances.set(instance.MainDicomTags.SOPInstanceUID, instance.ParentSeries);
     }
+    const own = await ownObjects(database, this.name, [...instances.keys()]);
+    const series = new Set([...instances].filter(([uid]) => !own.has(uid)).map(([, parent]) => parent));
     const studies = new Set<string>();
     for (const ID of series) {
       const study = await this.#optional<{ MainDicomTags: { StudyInstanceUID: string } }>(
@@ -162,11 +175,16 @@ export class OrthancArchive extends DicomWebArchive {
   /** The resource, or undefined where Orthanc has deleted it meanwhile. */
   async #optional<T>(path: string): Promise<T | undefined> {
     const answer = await this.#fetch(path);
-    if (answer.status === 404) {
-      await answer.body?.cancel();
-      return undefined;
-    }
-    return (await answer.json()) as T;
+    if (answer.ok) return (await answer.json()) as T;
+    await answer.body?.cancel();
+    if (answer.status === 404) return undefined;
+    throw new Error(`${this.name}: GET ${path} was answered ${answer.status}`);
+  }
+
+  async #text(path: string): Promise<string> {
+    const answer = await this.#fetch(path);
+    if (!answer.ok) throw new Error(`${this.name}: GET ${path} was answered ${answer.status}`);
+    return answer.text();
   }
 
   async #json<T>(path: string, init: RequestInit = {}): Promise<T> {
@@ -188,8 +206,8 @@ export class OrthancArchive extends DicomWebArchive {
 }
 
 /** Orthanc's times have no fractions. */
-function wholeSecond(time: Date): number {
-  return Math.floor(time.getTime() / 1000) * 1000;
+function wholeSecond(milliseconds: number): number {
+  return Math.floor(milliseconds / 1000) * 1000;
 }
 
 /** Orthanc writes `20261121T210943`, in UTC. */

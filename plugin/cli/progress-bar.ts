@@ -1,6 +1,9 @@
-/** Shows on a terminal how far something is, on one line of stderr that is written over; elsewhere nothing. */
-export function progressBar(name: string): (done: number, total: number) => void {
-  if (!process.stderr.isTTY) return () => undefined;
+/** Shows on a terminal how far something is, on one line that is written over; elsewhere nothing. Sizes in bytes. */
+export function progressBar(
+  name: string,
+  stream: Pick<NodeJS.WriteStream, 'isTTY' | 'write'> = process.stderr,
+): (done: number, total: number) => void {
+  if (!stream.isTTY) return () => undefined;
   let shown = '';
   return (done, total) => {
     const share = Math.floor((100 * done) / total);
@@ -8,6 +11,6 @@ export function progressBar(name: string): (done: number, total: number) => void
     const line = `${name} ${bar} ${share} % of ${(total / 1e6).toFixed(0)} MB`;
     if (line === shown) return;
     shown = line;
-    process.stderr.write(`\r${line}${done >= total ? '\n' : ''}`);
+    stream.write(`\r${line}${done >= total ? '\n' : ''}`);
   };
 }

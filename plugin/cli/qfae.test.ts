@@ -132,5 +132,7 @@ test('wrong usage ends with 2', async () => {
   expect((await qfae('score')).code).toBe(2);
   expect((await qfae('scroe')).code).toBe(2);
   expect((await qfae('score', 'x', '--batch-size', '0')).code).toBe(2);
+  expect((await qfae('bundles', 'show')).code).toBe(2);
+  expect((await qfae('bundles', 'list', '--bad')).code).toBe(2);
   expect((await qfae('--help')).code).toBe(0);
 });

@@ -5,26 +5,26 @@ import { version } from '../version.ts';
 import { bundlesCommand } from './bundles.ts';
 import { doctorCommand } from './doctor.ts';
 import { evaluateCommand } from './evaluate.ts';
+import { pretrainCommand } from './pretrain.ts';
 import { scoreCommand } from './score.ts';
 import { serveCommand } from './serve.ts';
 import { trainCommand } from './train.ts';
 import { weightsCommand } from './weights.ts';
 import { validateCommand } from './validate.ts';
 
-/** A command that could not do what it was asked: exit code 1, the message on stderr. */
 const program = new Command('qfae')
   .description('PACS node for unsupervised anomaly detection')
   .version(version)
-  .exitOverride()
   .addCommand(serveCommand())
   .addCommand(scoreCommand())
   .addCommand(evaluateCommand())
+  .addCommand(pretrainCommand())
   .addCommand(trainCommand())
   .addCommand(bundlesCommand())
   .addCommand(weightsCommand())
   .addCommand(doctorCommand())
   .addCommand(validateCommand());
-for (const command of program.commands) command.exitOverride();
+overrideExit(program);
 
 try {
   await program.parseAsync();
@@ -35,4 +35,10 @@ try {
     console.error((error as Error).message);
     process.exitCode = error instanceof SettingsError ? 2 : 1;
   }
+}
+
+/** Commands throw instead of ending the process, so that wrong usage has its own exit code. */
+function overrideExit(command: Command): void {
+  command.exitOverride();
+  command.commands.forEach(overrideExit);
 }

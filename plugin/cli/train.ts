@@ -106,6 +106,14 @@ async function run(options: TrainOptions): Promise<void> {
   }
   if (options.dryRun) return;
 
+  const made = await trainQfae(training, plan, stepReport(options.json), stopSignal());
+  if (!made) console.error(`ended early; the same command goes on from ${training.runFolder}`);
+  else if (options.json) printJson({ type: 'bundle', id: made.id });
+  else console.log(`made ${made.id}; it scores once it is promoted`);
+}
+
+/** Aborted by SIGINT and SIGTERM: the run then ends after the step in progress. */
+export function stopSignal(): AbortSignal {
   const stop = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM'] as const) {
     process.once(name, () => {
@@ -113,10 +121,7 @@ async function run(options: TrainOptions): Promise<void> {
       stop.abort();
     });
   }
-  const made = await trainQfae(training, plan, stepReport(options.json), stop.signal);
-  if (!made) console.error(`ended early; the same command goes on from ${training.runFolder}`);
-  else if (options.json) printJson({ type: 'bundle', id: made.id });
-  else console.log(`made ${made.id}; it scores once it is promoted`);
+  return stop.signal;
 }
 
 /** Tells each step: JSON lines, a bar on a terminal, or a plain line for every hundredth of the run. */
@@ -133,18 +138,21 @@ export function stepReport(json: true | undefined): (record: StepRecord, totalSt
   };
 }
 
-function printJson(line: object): void {
+/** One JSON line on stdout. */
+export function printJson(line: object): void {
   process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 
-function profileName(text: string): string {
+/** An option's value as the name of a profile. */
+export function profileName(text: string): string {
   if (!nameSchema.safeParse(text).success) {
     throw new InvalidArgumentError('lower-case letters, digits and hyphens only');
   }
   return text;
 }
 
-function fraction(text: string): number {
+/** An option's value as a number between 0 and 1. */
+export function fraction(text: string): number {
   const value = Number(text);
   if (!(value > 0 && value < 1)) throw new InvalidArgumentError('not a number between 0 and 1');
   return value;

@@ -50,17 +50,23 @@ const migrations: string[][] = [
        result_identity text,
        bundle text,
        score jsonb,
-       finished_at timestamptz
+       finished_at timestamptz,
+       crashes integer not null default 0
      )`,
     'create index scoring_study on scoring (archive, study_instance_uid, requested_at desc)',
+    // What we wrote, or may have written: known as ours until it is removed from the archive.
     `create table result_object (
+       archive text not null,
        sop_instance_uid text not null,
-       scoring_id uuid not null references scoring on delete cascade,
        series_instance_uid text not null,
+       study_instance_uid text not null,
        sop_class_uid text not null,
+       scoring_id uuid not null,
        position integer not null,
-       primary key (sop_instance_uid, scoring_id)
+       primary key (archive, sop_instance_uid)
      )`,
+    'create index result_object_study on result_object (archive, study_instance_uid)',
+    'create index result_object_scoring on result_object (scoring_id)',
 
     // Where a feed of changes was read up to.
     `create table feed (

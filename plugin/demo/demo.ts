@@ -52,6 +52,7 @@ async function demo(): Promise<void> {
     for (const [index, { url }] of heatmaps.entries()) {
       const file = join(out, `${name}-${String(index + 1).padStart(3, '0')}.png`);
       const answer = await fetch(`${node}${url!}/rendered`, { headers: { accept: 'image/png' } });
+      if (!answer.ok) throw new Error(`a heatmap was answered ${answer.status}: ${await answer.text()}`);
       await writeFile(file, answer.body!);
       console.log(`  ${file}`);
     }

@@ -46,6 +46,11 @@ test('a sender that goes away ends the part that is being read', async () => {
   await expect(read(source)).rejects.toThrow(/went away/);
 });
 
+test('a part without a header is an error', async () => {
+  const bytes = Buffer.from('\r\n--boundary-1\r\nno header\r\n--boundary-1--\r\n');
+  await expect(read(Readable.from([bytes]))).rejects.toThrow(/no header/);
+});
+
 test('a part that is given up does not stop the message', async () => {
   const sizes = [];
   for await (const part of readParts(Readable.from([await message()]), 'boundary-1')) {

@@ -49,9 +49,12 @@ export async function* readParts(source: Readable, boundary: string): AsyncGener
     wake();
   };
   const dicer = new Dicer({ boundary });
+  let withoutHeader = 0;
   dicer.on('part', (content) => {
+    withoutHeader++;
     content.on('error', () => undefined); // reported by the message as a whole
     content.on('header', (header) => {
+      withoutHeader--;
       const body = content.pipe(new PassThrough());
       body.on('error', () => undefined); // a part that nobody reads any more must not end the process
       body.on('close', () => content.resume()); // nor one that nobody reads to its end stop the message
@@ -61,7 +64,7 @@ export async function* readParts(source: Readable, boundary: string): AsyncGener
     });
   });
   dicer.on('finish', () => {
-    end();
+    end(withoutHeader > 0 ? 'a part has no header' : undefined);
   });
   dicer.on('error', () => {
     end('the message ends before its closing boundary');

@@ -15,7 +15,7 @@ export interface Query {
   matches: Map<string, string>;
   limit?: number;
   offset: number;
-  /** Match person names without regard to accents and spelling: we match without regard to case only. */
+  /** Parameters that are not heeded; the answer says so in a Warning header (PS3.18 section 8.3.4). */
   unsupported: string[];
 }
 
@@ -42,17 +42,21 @@ const modalitiesInStudy = '00080061';
  * @throws QueryError for an attribute that is none, or a limit or offset that is no whole number.
  */
 export function parseQuery(level: Level, parameters: URLSearchParams, within: Record<string, string>): Query {
-  const query: Query = { level, matches: new Map(Object.entries(within)), offset: 0, unsupported: [] };
+  const query: Query = { level, matches: new Map(), offset: 0, unsupported: [] };
   for (const [name, value] of parameters) {
-    if (name === 'includefield' || name === 'fuzzymatching') continue;
-    if (name === 'limit') query.limit = wholeNumber(name, value);
+    if (value.includes('\0')) throw new QueryError(`${name}: holds a NUL character`);
+    if (name === 'includefield' || (name === 'fuzzymatching' && value === 'false')) continue;
+    if (name === 'fuzzymatching') query.unsupported.push(name);
+    else if (name === 'limit') query.limit = wholeNumber(name, value);
     else if (name === 'offset') query.offset = wholeNumber(name, value);
     else {
       const tag = tagOf(name);
-      if (tag !== modalitiesInStudy && levelOf(tag) === undefined) query.unsupported.push(name);
+      const of = tag === modalitiesInStudy ? 'study' : levelOf(tag);
+      if (of === undefined || levels.indexOf(of) > levels.indexOf(level)) query.unsupported.push(name);
       else if (value !== '' && value !== '*') query.matches.set(tag, value);
     }
   }
+  for (const [tag, value] of Object.entries(within)) query.matches.set(tag, value);
   return query;
 }
 

@@ -99,6 +99,9 @@ export async function frameParts(
   })();
 }
 
+/** Largest side of a rendered image, in pixels. */
+const largestViewport = 4096;
+
 /** How a rendered image is asked for (PS3.18 section 8.3.5). */
 export interface Rendering {
   window?: { center: number; width: number };
@@ -124,8 +127,8 @@ export function parseRendering(parameters: URLSearchParams): Rendering {
   const viewport = parameters.get('viewport');
   if (viewport !== null) {
     const [columns, rows] = viewport.split(',').map(Number);
-    if (!Number.isInteger(columns) || !Number.isInteger(rows) || columns < 1 || rows < 1) {
-      throw new RetrieveError(400, 'viewport is columns,rows');
+    if (![columns, rows].every((size) => Number.isInteger(size) && size >= 1 && size <= largestViewport)) {
+      throw new RetrieveError(400, `viewport is columns,rows, each from 1 to ${largestViewport}`);
     }
     rendering.viewport = [columns, rows];
   }

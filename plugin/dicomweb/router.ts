@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Router, type Request, type Response } from 'express';
@@ -70,11 +71,24 @@ export function dicomWebRouter(context: StoreContext & { database: Database }): 
     if (instances.length === 0) throw new RetrieveError(404, 'nothing is stored under these UIDs');
     return instances;
   };
+  const firstPicture = async (instances: StoredInstance[]) => {
+    for (const instance of instances) {
+      if ((await pool.readHeader(store.path(instance))).hasPixelData) return instance;
+    }
+    throw new RetrieveError(404, 'nothing with pixel data is stored under these UIDs');
+  };
   const one = async (request: Request) => (await requested(request))[0];
 
   for (const path of ['/studies/:study', '/studies/:study/series/:series', instancePath]) {
     router.get(path, async (request, response) => {
-      const parts = instanceParts(store, await requested(request), request.get('accept'));
+      const instances = await requested(request);
+      const [wanted] = acceptedMediaTypes(request.get('accept'));
+      if (wanted?.type === 'application/dicom' && instances.length === 1) {
+        response.type('application/dicom');
+        await pipeline(createReadStream(store.path(instances[0])), response);
+        return;
+      }
+      const parts = instanceParts(store, instances, request.get('accept'));
       await sendMultipart(response, 'application/dicom', parts);
     });
     router.get(`${path}/metadata`, async (request, response) => {
@@ -84,7 +98,8 @@ export function dicomWebRouter(context: StoreContext & { database: Database }): 
     });
     router.get(`${path}/thumbnail`, async (request, response) => {
       const rendering = { viewport: [thumbnailSize, thumbnailSize] as [number, number] };
-      await sendPicture(response, await one(request), 1, rendering, request.get('accept'));
+      const picture = await firstPicture(await requested(request));
+      await sendPicture(response, picture, 1, rendering, request.get('accept'));
     });
   }
   router.get(`${instancePath}/frames/:frames`, async (request, response) => {

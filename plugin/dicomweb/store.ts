@@ -40,7 +40,7 @@ export interface StoreContext {
 
 /** A STOW-RS answer. */
 export interface StoreAnswer {
-  status: 200 | 202 | 400 | 409 | 415;
+  status: 200 | 202 | 400 | 409 | 415 | 503;
   body?: DicomJson;
 }
 
@@ -124,7 +124,7 @@ function isAccepted({ type, parameters }: MediaType): boolean {
   return type === 'multipart/related' && (parameters['type'] ?? 'application/dicom') === 'application/dicom';
 }
 
-/** Status and body by PS3.18 tables 10.5.3-1 and 10.5.3-2. */
+/** Status and body by PS3.18 tables 10.5.3-1 and 10.5.3-2; 503 where the node itself failed: try again later. */
 function answer(outcomes: Outcome[], dicomWebRoot: string): StoreAnswer {
   const stored = outcomes.filter((outcome) => outcome.stored);
   const failed = outcomes.filter((outcome) => !outcome.stored);
@@ -163,13 +163,12 @@ function answer(outcomes: Outcome[], dicomWebRoot: string): StoreAnswer {
   if (failed.length === 0) return { status: 200, body };
   if (stored.length > 0) return { status: 202, body };
   const badSyntax = failed.every(({ reason }) => reason === failureReason.cannotUnderstand);
-  return { status: badSyntax ? 400 : 409, body };
+  const ourFault = failed.every(({ reason }) => reason === failureReason.processingFailure);
+  return { status: badSyntax ? 400 : ourFault ? 503 : 409, body };
 }
 
 function reasonOf(error: unknown): number {
   if (error instanceof TooLargeError) return failureReason.outOfResources;
-  const code = (error as NodeJS.ErrnoException).code;
-  if (code === 'ENOSPC' || code === 'EDQUOT') return failureReason.outOfResources;
   const refused = error instanceof DicomError && !['timeout', 'worker'].includes(error.reason);
   return refused ? failureReason.cannotUnderstand : failureReason.processingFailure;
 }

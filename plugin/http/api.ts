@@ -1,7 +1,7 @@
 import { Router } from 'express';
 import type { Database } from '../database/database.ts';
 import { dicomWebPath } from '../dicomweb/router.ts';
-import { resultObjectsOf, worklist, type Scoring } from '../jobs/scorings.ts';
+import { worklist, type WorklistRow } from '../jobs/scorings.ts';
 import { localArchiveName } from '../store/instance-store.ts';
 import { version } from '../version.ts';
 
@@ -17,32 +17,32 @@ export function apiRouter(database: Database): Router {
   });
 
   router.get('/studies', async (_request, response) => {
-    const scorings = await worklist(database, worklistLimit);
-    response.json(
-      await Promise.all(
-        scorings.map(async (scoring) => ({
-          ...describe(scoring),
-          results: await resultsOf(database, scoring),
-        })),
-      ),
-    );
+    response.json((await worklist(database, worklistLimit)).map(describe));
   });
   return router;
 }
 
-/** A study as the worklist shows it; without anything that names the patient. */
-function describe({ archive, studyInstanceUID, state, step, reason, bundle, score, requestedAt }: Scoring) {
-  return { archive, studyInstanceUID, status: state, step, reason, bundle, score, requestedAt };
-}
-
-/** The result objects of a scoring, with their address where the node itself holds them. */
-async function resultsOf(database: Database, scoring: Scoring) {
-  if (scoring.state !== 'scored') return [];
-  const objects = await resultObjectsOf(database, scoring.id);
-  return objects.map((object) => ({
-    ...object,
-    ...(scoring.archive === localArchiveName && {
-      url: `${dicomWebPath}/studies/${scoring.studyInstanceUID}/series/${object.seriesInstanceUID}/instances/${object.sopInstanceUID}`,
-    }),
-  }));
+/**
+ * A study as the worklist shows it; without anything that names the patient. Result objects have an address
+ * where the node itself holds them.
+ */
+function describe({ archive, studyInstanceUID, state, results, ...scoring }: WorklistRow) {
+  const { step, reason, bundle, score, requestedAt } = scoring;
+  const study = `${dicomWebPath}/studies/${studyInstanceUID}`;
+  return {
+    archive,
+    studyInstanceUID,
+    status: state,
+    step,
+    reason,
+    bundle,
+    score,
+    requestedAt,
+    results: results.map((object) => ({
+      ...object,
+      ...(archive === localArchiveName && {
+        url: `${study}/series/${object.seriesInstanceUID}/instances/${object.sopInstanceUID}`,
+      }),
+    })),
+  };
 }

@@ -42,6 +42,7 @@ export function createHttpServer(context: ServerContext): Server {
   const server = createServer(app);
   server.requestTimeout = 0; // a study may take long to come; a sender that stalls is cut off below
   server.headersTimeout = 30_000;
+  server.keepAliveTimeout = 65_000; // longer than proxies keep theirs
   server.timeout = 120_000;
   return server;
 }
@@ -57,12 +58,13 @@ const securityHeaders: RequestHandler = (_request, response, next) => {
 
 /** Errors as JSON with the status that the standard names; what is unforeseen is logged, and told without detail. */
 function answerError({ log }: ServerContext): ErrorRequestHandler {
-  return (error: unknown, request, response, next) => {
+  return (error: unknown, request, response, _next) => {
+    if (response.destroyed || response.writableEnded) return; // the receiver went away
     const status = statusOf(error);
     const message = status < 500 ? (error as Error).message : 'internal error';
     if (status >= 500) log.error({ error, method: request.method }, 'request failed');
     if (response.headersSent) {
-      next(error); // express closes the connection: the receiver sees that the answer is not whole
+      response.destroy(); // the receiver sees that the answer is not whole
       return;
     }
     response.status(status).json({ error: message });

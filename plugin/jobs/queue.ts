@@ -2,7 +2,7 @@ import { PgBoss, type JobWithMetadata } from 'pg-boss';
 import { quietStudies, takeArrival } from '../arrival/arrivals.ts';
 import { queueInTransaction, type Database } from '../database/database.ts';
 import type { Logger } from '../log.ts';
-import { requestScoring } from './scorings.ts';
+import { noteCrash, requestScoring } from './scorings.ts';
 
 const queueName = 'score-study';
 
@@ -17,11 +17,15 @@ export type ScoreStudy = (
   attempt: { last: boolean; signal: AbortSignal },
 ) => Promise<void>;
 
+/** A study that ends the process so many times is not tried again. */
+const crashLimit = 3;
+
 /** The durable queue of studies to score (pg-boss). */
 export class JobQueue {
   readonly #database: Database;
   readonly #boss: PgBoss;
   readonly #log: Logger;
+  readonly #stopping = new AbortController();
 
   private constructor(database: Database, boss: PgBoss, log: Logger) {
     this.#database = database;
@@ -36,16 +40,22 @@ export class JobQueue {
       log.error({ error }, 'job queue');
     });
     await boss.start();
+    // An archive may be away for a night: with these delays a job is tried for more than sixteen hours.
     await boss.createQueue(queueName, {
-      retryLimit: 5,
+      retryLimit: 200,
       retryDelay: 2,
       retryBackoff: true,
       retryDelayMax: 300,
-      expireInSeconds: 3600,
+      expireInSeconds: 24 * 3600 - 1,
     });
     const left = await boss.findJobs<ScoreStudyJob>(queueName);
     for (const job of left.filter(({ state }) => state === 'active')) {
-      log.warn({ scoring: job.data.scoringID }, 'the process that ran this job ended; it is tried again');
+      const { scoringID } = job.data;
+      const failed = await noteCrash(database, scoringID, crashLimit);
+      log.warn(
+        { scoring: scoringID },
+        `the process ended while this job ran; it ${failed ? 'has failed' : 'is tried again'}`,
+      );
       await boss.fail(queueName, job.id, { message: 'the process ended' });
     }
     return new JobQueue(database, boss, log);
@@ -59,7 +69,8 @@ export class JobQueue {
       async (jobs: JobWithMetadata<ScoreStudyJob>[]) => {
         for (const job of jobs) {
           const last = job.retryCount >= job.retryLimit;
-          await scoreStudy(job.data.scoringID, { last, signal: job.signal });
+          const signal = AbortSignal.any([job.signal, this.#stopping.signal]);
+          await scoreStudy(job.data.scoringID, { last, signal });
         }
       },
     );
@@ -81,8 +92,9 @@ export class JobQueue {
     }
   }
 
-  /** Stops taking jobs; the one that runs is given `timeoutMs` to end. */
+  /** Stops taking jobs and breaks off the one that runs; it is tried again at the next start. */
   async close(timeoutMs: number): Promise<void> {
+    this.#stopping.abort(new Error('the node is stopping'));
     await this.#boss.stop({ graceful: true, timeout: timeoutMs });
   }
 }

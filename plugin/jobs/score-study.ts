@@ -1,6 +1,8 @@
+import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DicomPool } from '../../dicom/pool.ts';
+import { DicomError } from '../../dicom/reading/dicom-error.ts';
 import { REPORT_SOP_CLASSES } from '../../dicom/sr/measurement-report.ts';
 import { resultIdentity } from '../../dicom/result-uid.ts';
 import { uidFrom } from '../../dicom/uid.ts';
@@ -19,9 +21,11 @@ import {
   dropScoring,
   findScoring,
   lastFinished,
+  forgetResultObjects,
   ownObjects,
   recordResultObjects,
   resultObjectsOf,
+  resultObjectsOnStudy,
   updateScoring,
   type Scoring,
 } from './scorings.ts';
@@ -50,11 +54,12 @@ export function scoreStudyJob(context: ScoreStudyContext): ScoreStudy {
   return async (scoringID, { last, signal }) => {
     const { database } = context;
     const scoring = await findScoring(database, scoringID);
-    if (!scoring || scoring.state === 'scored' || scoring.state === 'not-scored') return;
+    if (!scoring || ['scored', 'not-scored', 'failed'].includes(scoring.state)) return;
     const log = context.log.child({ scoring: scoringID, studyInstanceUID: scoring.studyInstanceUID });
-    const folder = join(context.work, scoringID);
+    const folder = join(context.work, randomUUID());
     let step = 'query';
     const enter = async (next: string) => {
+      signal.throwIfAborted();
       step = next;
       await updateScoring(database, scoringID, { state: 'running', step });
     };
@@ -62,14 +67,16 @@ export function scoreStudyJob(context: ScoreStudyContext): ScoreStudy {
       await mkdir(folder, { recursive: true });
       await new StudyScoring(context, scoring, folder, enter, signal, log).run();
     } catch (error) {
-      log.error({ step, error, last }, last ? 'scoring failed' : 'scoring failed and will be tried again');
+      // Bytes that cannot be read stay so; an archive that is away comes back.
+      const final = last || (error instanceof DicomError && !['timeout', 'worker'].includes(error.reason));
+      log.error({ step, error }, final ? 'scoring failed' : 'scoring failed and will be tried again');
       await updateScoring(database, scoringID, {
-        state: last ? 'failed' : 'queued',
+        state: final ? 'failed' : 'queued',
         step,
         reason: (error as Error).message,
-        finishedAt: last ? new Date() : null,
+        finishedAt: final ? new Date() : null,
       });
-      throw error;
+      if (!final) throw error;
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
@@ -119,7 +126,9 @@ class StudyScoring {
       JSON.stringify(settings.outputs),
       version,
     ]);
-    if (before?.sourceFingerprint === sourceFingerprint) return this.#drop('nothing new arrived');
+    if (before?.sourceFingerprint === sourceFingerprint && (await this.#hasResults(before))) {
+      return this.#drop('nothing new arrived');
+    }
     await updateScoring(database, id, { sourceFingerprint, bundle: bundle.id });
 
     await this.#enter('retrieve');
@@ -129,15 +138,19 @@ class StudyScoring {
       await this.#finish({ state: 'not-scored', reason: series.reason });
       return;
     }
-    const result = resultContext(
+    const context = resultContext(
       bundle,
       settings.outputs,
       series.slices.map(({ index }) => series.instances[index].header.sopInstanceUID),
       requestedAt,
     );
-    const predecessor = await lastFinished(database, this.#scoring, 'scored');
-    const identity = resultIdentity(result);
-    if (predecessor?.resultIdentity === identity) return this.#drop('the scored series is the same');
+    const identity = resultIdentity(context);
+    const last = await lastFinished(database, this.#scoring, 'scored');
+    const lost = last?.resultIdentity === identity;
+    if (lost && (await this.#hasResults(last))) return this.#drop('the scored series is the same');
+    // A result that the archive lost is written again as it was, with its own time and no predecessor.
+    const result = lost ? { ...context, performedAt: last.requestedAt } : context;
+    const predecessor = lost ? undefined : last;
 
     await this.#enter('score');
     const results = new ResultObjects(
@@ -154,11 +167,11 @@ class StudyScoring {
     const objects = await results.finish(score, report);
 
     await this.#enter('store');
-    // An attempt before this one may have stored objects that a change of the study has made obsolete.
     const names = new Set(objects.map(({ sopInstanceUID }) => sopInstanceUID));
-    replaced.push(...(await resultObjectsOf(database, id)));
-    const obsolete = replaced.filter(({ sopInstanceUID }) => !names.has(sopInstanceUID));
-    await recordResultObjects(database, id, objects);
+    const ours = await resultObjectsOnStudy(database, this.#scoring);
+    // Of the result before, and of attempts that did not come to their end.
+    const obsolete = ours.filter(({ sopInstanceUID }) => !names.has(sopInstanceUID));
+    await recordResultObjects(database, this.#scoring, objects);
     for (let i = 0; i < objects.length; i += objectsPerRequest) {
       this.#signal.throwIfAborted();
       await this.#archive.store(
@@ -172,7 +185,9 @@ class StudyScoring {
     await this.#enter('verify');
     await verifyStored(this.#archive, this.#scoring.studyInstanceUID, objects);
     await this.#enter('replace');
-    await this.#archive.remove(this.#scoring.studyInstanceUID, obsolete);
+    if (await this.#archive.remove(this.#scoring.studyInstanceUID, obsolete)) {
+      await forgetResultObjects(database, this.#archive.name, obsolete);
+    }
     await this.#finish({ state: 'scored', score: score.study, resultIdentity: identity });
     this.#log.info(
       { bundle: bundle.id, slices: score.slices.length, objects: objects.length, ...score.study },
@@ -185,9 +200,19 @@ class StudyScoring {
     const instances = await this.#archive.instances(this.#scoring.studyInstanceUID);
     const own = await ownObjects(
       this.#context.database,
+      this.#archive.name,
       instances.map(({ sopInstanceUID }) => sopInstanceUID),
     );
     return instances.filter(({ sopInstanceUID }) => !own.has(sopInstanceUID));
+  }
+
+  /** Whether all that a scoring wrote is still in the archive. */
+  async #hasResults(scoring: Scoring): Promise<boolean> {
+    const present = new Set(
+      (await this.#archive.instances(scoring.studyInstanceUID)).map(({ sopInstanceUID }) => sopInstanceUID),
+    );
+    const objects = await resultObjectsOf(this.#context.database, scoring.id);
+    return objects.every(({ sopInstanceUID }) => present.has(sopInstanceUID));
   }
 
   #candidates(sources: InstanceReference[]): CandidateSeries[] {

@@ -103,12 +103,25 @@ export async function lastFinished(
   return row;
 }
 
-/** The newest scoring of each study, the most abnormal first; then those without a score, the newest first. */
-export async function worklist(on: Queryable, limit: number): Promise<Scoring[]> {
-  return on.query<Scoring>(
-    `select * from (
+/** A study in the worklist, with the objects of its result. */
+export interface WorklistRow extends Scoring {
+  results: InstanceReference[];
+}
+
+/**
+ * Each study with its newest scoring that came to an end, else the newest; the most abnormal first, then those
+ * without a score, the newest first.
+ */
+export async function worklist(on: Queryable, limit: number): Promise<WorklistRow[]> {
+  return on.query<WorklistRow>(
+    `select newest.*, coalesce((
+         select jsonb_agg(jsonb_build_object('sopInstanceUID', sop_instance_uid,
+           'seriesInstanceUID', series_instance_uid, 'sopClassUID', sop_class_uid) order by position)
+         from result_object where scoring_id = newest.id and newest.state = 'scored'), '[]') as results
+     from (
        select distinct on (archive, study_instance_uid) ${columns} from scoring
-       order by archive, study_instance_uid, requested_at desc) newest
+       order by archive, study_instance_uid, state in ('scored', 'not-scored', 'failed') desc,
+         requested_at desc) newest
      order by (score ->> 'percentile')::float desc nulls last, (score ->> 'rawScore')::float desc nulls last,
        "requestedAt" desc
      limit $1`,
@@ -119,33 +132,84 @@ export async function worklist(on: Queryable, limit: number): Promise<Scoring[]>
 /** Enters the objects that a scoring writes, before they are written: from then on they are known as ours. */
 export async function recordResultObjects(
   on: Queryable,
-  scoringID: string,
+  { id, archive, studyInstanceUID }: Scoring,
   objects: InstanceReference[],
 ): Promise<void> {
   for (const [position, { sopInstanceUID, seriesInstanceUID, sopClassUID }] of objects.entries()) {
     await on.query(
-      `insert into result_object (sop_instance_uid, scoring_id, series_instance_uid, sop_class_uid, position)
-       values ($1, $2, $3, $4, $5) on conflict do nothing`,
-      [sopInstanceUID, scoringID, seriesInstanceUID, sopClassUID, position],
+      `insert into result_object (archive, sop_instance_uid, series_instance_uid, study_instance_uid,
+         sop_class_uid, scoring_id, position)
+       values ($1, $2, $3, $4, $5, $6, $7)
+       on conflict (archive, sop_instance_uid) do update set scoring_id = $6, position = $7`,
+      [archive, sopInstanceUID, seriesInstanceUID, studyInstanceUID, sopClassUID, id, position],
     );
   }
 }
 
+/** Forgets objects that are no longer in the archive. */
+export async function forgetResultObjects(
+  on: Queryable,
+  archive: string,
+  objects: InstanceReference[],
+): Promise<void> {
+  await on.query('delete from result_object where archive = $1 and sop_instance_uid = any($2)', [
+    archive,
+    objects.map(({ sopInstanceUID }) => sopInstanceUID),
+  ]);
+}
+
+const referenceColumns = `sop_instance_uid as "sopInstanceUID", series_instance_uid as "seriesInstanceUID",
+  sop_class_uid as "sopClassUID"`;
+
 /** The objects that one scoring wrote, in the order in which it made them. */
 export async function resultObjectsOf(on: Queryable, scoringID: string): Promise<InstanceReference[]> {
   return on.query<InstanceReference>(
-    `select sop_instance_uid as "sopInstanceUID", series_instance_uid as "seriesInstanceUID",
-       sop_class_uid as "sopClassUID"
-     from result_object where scoring_id = $1 order by position`,
+    `select ${referenceColumns} from result_object where scoring_id = $1 order by position`,
     [scoringID],
   );
 }
 
-/** Which of `sopInstanceUIDs` we wrote ourselves, in any scoring. */
-export async function ownObjects(on: Queryable, sopInstanceUIDs: string[]): Promise<Set<string>> {
+/** Everything that we wrote on a study, in whichever scoring. */
+export async function resultObjectsOnStudy(
+  on: Queryable,
+  { archive, studyInstanceUID }: Scoring,
+): Promise<InstanceReference[]> {
+  return on.query<InstanceReference>(
+    `select ${referenceColumns} from result_object where archive = $1 and study_instance_uid = $2`,
+    [archive, studyInstanceUID],
+  );
+}
+
+/** Which of `sopInstanceUIDs` we wrote into an archive ourselves. */
+export async function ownObjects(
+  on: Queryable,
+  archive: string,
+  sopInstanceUIDs: string[],
+): Promise<Set<string>> {
   const rows = await on.query<{ uid: string }>(
-    'select distinct sop_instance_uid as uid from result_object where sop_instance_uid = any($1)',
-    [sopInstanceUIDs],
+    'select sop_instance_uid as uid from result_object where archive = $1 and sop_instance_uid = any($2)',
+    [archive, sopInstanceUIDs],
   );
   return new Set(rows.map(({ uid }) => uid));
+}
+
+/**
+ * Notes that the process ended while a scoring ran; from `limit` times on the scoring has failed.
+ *
+ * @returns whether it has failed.
+ */
+export async function noteCrash(on: Queryable, id: string, limit: number): Promise<boolean> {
+  const [row] = await on.query<{ crashes: number }>(
+    'update scoring set crashes = crashes + 1 where id = $1 returning crashes',
+    [id],
+  );
+  const failed = row !== undefined && row.crashes >= limit;
+  if (failed) {
+    await updateScoring(on, id, {
+      state: 'failed',
+      reason: `the process ended ${row.crashes} times while the study was scored`,
+      finishedAt: new Date(),
+    });
+  }
+  return failed;
 }

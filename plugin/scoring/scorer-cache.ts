@@ -1,37 +1,30 @@
 import { bundleID } from '../../inference/bundle/registry.ts';
 import { Scorer } from '../../inference/scorer.ts';
 
-/** Keeps the model of the bundle that scores open, and opens another when the bundle changes. */
+/** Keeps the model of the bundle that scores open, for jobs that come one after the other. */
 export class ScorerCache {
   readonly #root: string;
   readonly #batchSize: number;
-  #open: { id: string; scorer: Promise<Scorer> } | undefined;
+  #open: Scorer | undefined;
 
   constructor(root: string, batchSize: number) {
     this.#root = root;
     this.#batchSize = batchSize;
   }
 
-  /** The scorer of a bundle, named by ID or name. */
+  /** The scorer of a bundle, named by ID or name; opened again if the bundle changed or its thread ended. */
   async get(reference: string): Promise<Scorer> {
     const id = await bundleID(this.#root, reference);
-    if (this.#open?.id !== id) {
-      const before = this.#open;
-      this.#open = { id, scorer: Scorer.open(this.#root, id, { batchSize: this.#batchSize }) };
-      await (await before?.scorer.catch(() => undefined))?.close();
+    if (this.#open?.bundle.id !== id || this.#open.ended) {
+      await this.close();
+      this.#open = await Scorer.open(this.#root, id, { batchSize: this.#batchSize });
     }
-    const opening = this.#open;
-    try {
-      return await opening.scorer;
-    } catch (error) {
-      if (this.#open === opening) this.#open = undefined;
-      throw error;
-    }
+    return this.#open;
   }
 
   /** Closes the open scorer. */
   async close(): Promise<void> {
-    await (await this.#open?.scorer.catch(() => undefined))?.close();
+    await this.#open?.close();
     this.#open = undefined;
   }
 }

@@ -41,9 +41,10 @@ export const indexedAttributes = {
 
 export type Level = keyof typeof indexedAttributes;
 
-/** The part of a data set that the index keeps at `level`. */
+/** The part of a data set that the index keeps at `level`, without the NUL characters that PostgreSQL refuses. */
 export function attributesOf(level: Level, dataset: DicomJson): DicomJson {
-  return Object.fromEntries(
+  const kept = Object.fromEntries(
     indexedAttributes[level].flatMap((tag) => (dataset[tag] ? [[tag, dataset[tag]]] : [])),
   );
+  return JSON.parse(JSON.stringify(kept).replaceAll('\\u0000', '')) as DicomJson;
 }

@@ -29,8 +29,8 @@ export class InstanceStore {
   }
 
   /**
-   * Takes over a whole file: moves it into place, then enters it into the index. When the promise resolves,
-   * both are on disk.
+   * Takes over a whole file: moves it into place, then enters it into the index. What it returns outlives the
+   * process, however that ends.
    *
    * @param options.arrival whether the study may now be due for scoring (not for our own results).
    */
@@ -85,7 +85,8 @@ export class InstanceStore {
        from instance
        where study_instance_uid = $1 and ($2::text is null or series_instance_uid = $2)
          and ($3::text is null or sop_instance_uid = $3)
-       order by series_instance_uid, (attributes #>> '{00200013,Value,0}')::numeric nulls last, sop_instance_uid`,
+       order by series_instance_uid, case when attributes #>> '{00200013,Value,0}' ~ '^-?[0-9]{1,12}$'
+         then (attributes #>> '{00200013,Value,0}')::bigint end nulls last, sop_instance_uid`,
       [studyInstanceUID, seriesInstanceUID ?? null, sopInstanceUID ?? null],
     );
   }

@@ -1,0 +1,78 @@
+import { join } from 'node:path';
+import { Command, Option } from 'commander';
+import { planPretraining, pretrain, pretrainingModels } from '../../training/pretrain.ts';
+import type { PretrainingModelName } from '../../training/pretrain.ts';
+import { openDataFolder } from '../data-folder/data-folder.ts';
+import { loadSettings } from '../settings.ts';
+import { version } from '../version.ts';
+import { wholeNumber } from './arguments.ts';
+import { fraction, printJson, profileName, stepReport, stopSignal } from './train.ts';
+
+interface PretrainOptions {
+  cache: string;
+  profile: string;
+  run?: string;
+  model: PretrainingModelName;
+  epochs: number;
+  batchSize: number;
+  microBatch: number;
+  rate: number;
+  seed: number;
+  heldOut: number;
+  alpha: number;
+  checkpointEvery: number;
+  threads?: number;
+  dryRun?: true;
+  json?: true;
+}
+
+/** `qfae pretrain`: a small masked autoencoder from a slice cache, for sites without published weights. */
+export function pretrainCommand(): Command {
+  const whole = (flags: string, description: string, value: number) =>
+    new Option(flags, description).argParser(wholeNumber).default(value);
+  const share = (flags: string, description: string, value: number) =>
+    new Option(flags, description).argParser(fraction).default(value);
+  return new Command('pretrain')
+    .description('train a small masked autoencoder on a cache and make a bundle of it that train starts from')
+    .requiredOption('--cache <folder>', 'slice cache')
+    .addOption(
+      new Option('--profile <name>', 'profile of the bundle').argParser(profileName).makeOptionMandatory(),
+    )
+    .option('--run <folder>', 'checkpoints and log (default: in the data folder)')
+    .addOption(new Option('--model <name>').choices(Object.keys(pretrainingModels)).default('small'))
+    .addOption(whole('--epochs <n>', 'passes over the training slices', 300))
+    .addOption(whole('--batch-size <n>', 'slices in an optimiser step', 64))
+    .addOption(whole('--micro-batch <n>', 'slices in one run of the graph', 4))
+    .addOption(share('--rate <x>', 'largest learning rate', 4e-4))
+    .addOption(whole('--seed <n>', 'of everything random', 1))
+    .addOption(share('--held-out <x>', 'share of the patients held out', 0.2))
+    .addOption(share('--alpha <x>', 'false-positive rate of the threshold', 0.05))
+    .addOption(whole('--checkpoint-every <n>', 'steps between checkpoints', 100))
+    .addOption(new Option('--threads <n>', 'threads of the model').argParser(wholeNumber))
+    .option('--dry-run', 'say what would be done, and whether it can be')
+    .option('--json', 'JSON lines on stdout')
+    .action(run);
+}
+
+async function run({ cache, run, rate, ...options }: PretrainOptions): Promise<void> {
+  const { root } = openDataFolder(loadSettings().data);
+  const pretraining = {
+    ...options,
+    root,
+    cacheFolder: cache,
+    runFolder: run ?? join(root, 'runs', `${options.profile}-pretrain-${options.seed}`),
+    maximumRate: rate,
+    software: `qfae ${version}`,
+  };
+  const plan = await planPretraining(pretraining);
+  const { totalSteps, split } = plan;
+  const slices = split.train.length;
+  if (options.json)
+    printJson({ type: 'plan', run: pretraining.runFolder, trainingSlices: slices, totalSteps });
+  else console.log(`${totalSteps} steps over ${slices} slices; run in ${pretraining.runFolder}`);
+  if (options.dryRun) return;
+  const made = await pretrain(pretraining, plan, stepReport(options.json), stopSignal());
+  if (!made) console.error(`ended early; the same command goes on from ${pretraining.runFolder}`);
+  else if (options.json) printJson({ type: 'bundle', id: made.id });
+  else console.log(`made ${made.id}; give it to train as --bundle`);
+}
