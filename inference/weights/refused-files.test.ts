@@ -48,6 +48,15 @@ const inArchive = (data: Uint8Array) => torchArchive(data);
 /** A pickle with one more value than a sound one. */
 const carrying = (value: Uint8Array) => inArchive(stateDictionary({ weight: tensor(), more: value }));
 
+/** A file of before PyTorch 1.6: five pickles, then one storage of 16 bytes. */
+function legacy(tensors: Uint8Array, keys: string[] = ['0'], length = 4, littleEndian = 0x88): Buffer {
+  return pickle(
+    ...[PROTO, long1(0x1950a86a20f9469cfc6cn, 10), '.', PROTO, 'M', Buffer.of(0xe9, 3), '.'],
+    ...[PROTO, '}', unicode('little_endian'), littleEndian, 's.', tensors],
+    ...[PROTO, '](', ...keys.map(unicode), 'e.', Buffer.of(length, 0, 0, 0, 0, 0, 0, 0), Buffer.alloc(16)],
+  );
+}
+
 /** Each refused file with what the error says. */
 const CASES: Record<string, [file: () => Uint8Array, message: string | RegExp]> = {
   // Names and calls
@@ -326,25 +335,15 @@ const CASES: Record<string, [file: () => Uint8Array, message: string | RegExp]> 
   ],
 
   // Legacy files
-  'a legacy file that calls os.system': [
-    () =>
-      pickle(
-        PROTO,
-        long1(0x1950a86a20f9469cfc6cn, 10),
-        '.',
-        PROTO,
-        'M',
-        Buffer.of(0xe9, 3),
-        '.',
-        PROTO,
-        '}',
-        unicode('little_endian'),
-        0x88,
-        's.',
-        system(),
-      ),
-    'names "posix system"',
+  'a legacy file that calls os.system': [() => legacy(system()), 'names "posix system"'],
+  'a legacy file of a big-endian machine': [() => legacy(state(), ['0'], 4, 0x89), 'not little-endian'],
+  'a legacy storage of another length': [
+    () => legacy(state(), ['0'], 5),
+    'storage "0" has 5 elements, its tensors need 4',
   ],
+  'a legacy storage that no tensor uses': [() => legacy(state(), ['1']), 'a storage that no tensor uses'],
+  'a legacy storage that is there twice': [() => legacy(state(), ['0', '0']), 'storage "0" is there twice'],
+  'a legacy file without its storage': [() => legacy(state(), []), 'storage "0" is missing'],
   'a pickle that is no PyTorch file': [
     () => system(),
     'neither a PyTorch zip archive nor a legacy PyTorch file',
@@ -396,11 +395,12 @@ test('the files that the cases are made of are read', async () => {
   const sound = new Map([
     ['tensor', inArchive(state())],
     ['carrying', carrying(int(1))],
+    ['legacy', legacy(state())],
     ['nested', carrying(pickle(')', Buffer.alloc(100_000, 0x85)))],
     ['metadata', inArchive(state({ rest: [pickle('}')] }))],
     ['little', torchArchive(state(), undefined, [{ name: 'model/byteorder', data: Buffer.from('little') }])],
   ]);
-  expect(Object.values(await refusals(sound))).toEqual(Array(5).fill('no error'));
+  expect(Object.values(await refusals(sound))).toEqual(Array(6).fill('no error'));
 });
 
 test.each(['legacy_pickle_sample', 'dino_b8_raw'])('%s.pth is refused wherever it ends', async (name) => {
