@@ -44,7 +44,14 @@ export const modelConfigSchema = z
     /** Side of the square input, in pixels. */
     imageSize: size,
     encoders: z.array(encoderSchema).min(1),
-    qFormer: z.strictObject({ dim: size, heads: size, outputDim: size }),
+    qFormer: z.strictObject({
+      /** Encoders are projected to it. */
+      dim: size,
+      heads: size,
+      outputDim: size,
+      /** Without the Q-Former (the paper's ablation): the decoder reads the encoder's patches themselves. */
+      bypass: z.literal(true).optional(),
+    }),
     /** `registers` and a class token stand before the patches; one query makes one patch. */
     decoder: z.strictObject({
       dim: size,
@@ -69,6 +76,15 @@ export const modelConfigSchema = z
       context.addIssue(`patches of ${patchSize} do not tile an image of ${imageSize}`);
     }
     if (qFormer.dim % qFormer.heads !== 0) context.addIssue('qFormer.heads must divide qFormer.dim');
+    if (qFormer.bypass) {
+      if (encoders.length !== 1 || encoders[0].hiddenStates.length !== 1) {
+        context.addIssue('without a Q-Former there is one encoder, read at one block');
+      }
+      if (encoders[0].vit.patchSize !== decoder.patchSize) {
+        context.addIssue("without a Q-Former the decoder's patches are those of the encoder");
+      }
+      if (qFormer.outputDim !== qFormer.dim) context.addIssue('without a Q-Former outputDim is dim');
+    }
     if (decoder.dim % decoder.heads !== 0) context.addIssue('decoder.heads must divide decoder.dim');
     const { depth } = perceptual.vit;
     for (const index of [...perceptual.train.blocks, ...perceptual.score.blocks]) {

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { goldenConfig, GOLDEN_FOLDER } from '../../fixtures/golden.ts';
 import { modelConfigSchema } from './config.ts';
 import { initialValues, parameterShapes } from './initial-values.ts';
-import { modelConfig, tasks } from './presets.ts';
+import { encoders, modelConfig, tasks } from './presets.ts';
+import type { EncoderName } from './presets.ts';
 
 const count = (shapes: Iterable<readonly number[]>) =>
   [...shapes].reduce((sum, shape) => sum + shape.reduce((product, size) => product * size, 1), 0);
@@ -68,4 +69,51 @@ test('a configuration that cannot be built is refused with the reason', () => {
   expect(refuse({ qFormer: { ...config.qFormer, heads: 7 } })).toContain('qFormer.heads must divide');
   const perceptual = { ...config.perceptual, score: { patchSizes: [16], blocks: [24] } };
   expect(refuse({ perceptual })).toContain('perceptual block 24 of 24 does not exist');
+});
+
+describe.each(Object.keys(encoders) as EncoderName[])('%s', (name) => {
+  const vit = encoders[name];
+  const brain = modelConfig({ ...tasks['brain-mri'], encoders: [name] });
+
+  test('alone, and beside each other one, is a valid model', () => {
+    expect(parameterShapes(modelConfigSchema.parse(brain)).get('encoders.0.final_projection.weight')).toEqual(
+      [768, vit.dim],
+    );
+    for (const other of Object.keys(encoders) as EncoderName[]) {
+      const pair = modelConfig({ ...tasks['brain-mri'], encoders: [name, other] });
+      expect(modelConfigSchema.parse(pair)).toEqual(pair);
+    }
+  });
+
+  test('without a Q-Former, at its own patch size, has all parameters but those of the Q-Former', () => {
+    const config = modelConfigSchema.parse({
+      ...brain,
+      encoders: [{ vit, hiddenStates: [-2] }],
+      qFormer: { ...brain.qFormer, bypass: true },
+      decoder: { ...brain.decoder, patchSize: vit.patchSize },
+    });
+    const names = [...parameterShapes(config).keys()];
+    expect(names.filter((name) => name.startsWith('junction.'))).toEqual([]);
+    expect(parameterShapes(config).get('decoder.decoder_pos_embed')).toEqual([
+      1,
+      (224 / vit.patchSize) ** 2,
+      768,
+    ]);
+  });
+});
+
+test('every patch size of the perceptual model, at every block', () => {
+  const config = modelConfig(tasks['brain-mri']);
+  const all = { patchSizes: [8, 16, 28, 32, 56], blocks: Array.from({ length: 24 }, (_, i) => i) };
+  const perceptual = { ...config.perceptual, train: all, score: all };
+  expect(modelConfigSchema.parse({ ...config, perceptual })).toEqual({ ...config, perceptual });
+});
+
+test('a model without a Q-Former that does not fit together is refused with the reason', () => {
+  const config = modelConfig(tasks['brain-mri-pair'], 16);
+  const qFormer = { ...config.qFormer, outputDim: 512, bypass: true as const };
+  const message = modelConfigSchema.safeParse({ ...config, qFormer }).error?.message;
+  expect(message).toContain('one encoder, read at one block');
+  expect(message).toContain("the decoder's patches are those of the encoder");
+  expect(message).toContain('outputDim is dim');
 });

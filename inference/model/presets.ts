@@ -27,6 +27,7 @@ export const encoders = {
     noEmbedClass: true,
     layerScale: true,
   },
+  'dinov2-vit-b14': { ...plain, ...base, patchSize: 14, positionGrid: 37, layerScale: true },
   'dino-vit-b8': { ...plain, ...base, patchSize: 8, positionGrid: 28 },
   'openclip-vit-l14': { ...openClip, ...large, patchSize: 14, positionGrid: 16 },
   'openclip-vit-b32': { ...openClip, ...base, patchSize: 32, positionGrid: 7 },

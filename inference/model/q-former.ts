@@ -15,12 +15,12 @@ const CROSS_HEAD_DIM = 64;
 const MLP_RATIO = 4;
 
 export interface QFormerOutput {
-  /** (1, Q, D): the same for every image. */
-  readonly selfAttention: Tensor;
+  /** (1, Q, D): the same for every image. This and the next two are absent where the Q-Former is bypassed. */
+  readonly selfAttention?: Tensor;
   /** (B, heads, Q, M + 1), the null key first. */
-  readonly attentionMaps: Tensor;
+  readonly attentionMaps?: Tensor;
   /** (B, Q, D) */
-  readonly crossAttention: Tensor;
+  readonly crossAttention?: Tensor;
   /** (B, Q, outputDim) */
   readonly output: Tensor;
 }
@@ -33,10 +33,15 @@ export interface QFormerOutput {
 export function qFormer(
   graph: Graph,
   parameters: ParameterSource,
-  { dim, heads, outputDim }: ModelConfig['qFormer'],
+  { dim, heads, outputDim, bypass }: ModelConfig['qFormer'],
   queries: number,
   features: Tensor,
 ): QFormerOutput {
+  if (bypass) {
+    // What stands before the patches (class token, registers) is left out.
+    const tokens = features.shape[1] as number;
+    return { output: graph.slice(features, 1, tokens - queries, tokens) };
+  }
   const block = within(parameters, 'blocks.0.');
   const initial = parameters('queries', 1, queries, dim); // (1, Q, D)
   const selfAttention = multiQueryAttention(graph, within(block, 'attn.'), initial, heads); // (1, Q, D)

@@ -6,6 +6,8 @@ import type { Tensor } from '../onnx/tensor.ts';
 import { Session } from '../session.ts';
 import type { Comparison } from './config.ts';
 import { weightFiles } from './parameters.ts';
+import type { ParameterSource } from './parameters.ts';
+import { qFormer } from './q-former.ts';
 import { qfae } from './qfae.ts';
 import type { QfaeOutput } from './qfae.ts';
 import { imageReductionSchema, imageScore, pixelMap } from './scores.ts';
@@ -74,9 +76,9 @@ describe('forward pass', () => {
     'enc.block3': ({ encoders }) => encoders[0].blocks[3],
     'enc.block4': ({ encoders }) => encoders[0].blocks[4],
     features: ({ features }) => features,
-    'junction.self_attn': ({ qFormer }) => qFormer.selfAttention,
-    'junction.attnmaps': ({ qFormer }) => qFormer.attentionMaps,
-    'junction.cross_attn': ({ qFormer }) => qFormer.crossAttention,
+    'junction.self_attn': ({ qFormer }) => qFormer.selfAttention!,
+    'junction.attnmaps': ({ qFormer }) => qFormer.attentionMaps!,
+    'junction.cross_attn': ({ qFormer }) => qFormer.crossAttention!,
     'junction.out': ({ qFormer }) => qFormer.output,
     'dec.embed': ({ decoder }) => decoder.embedding,
     'dec.block0': ({ decoder }) => decoder.blocks[0],
@@ -201,4 +203,51 @@ describe('scores', () => {
     const expected = await golden('anomaly_map', `pixel.${name}`);
     expect(maxError(results[`pixel ${reduction}`], expected)).toBeLessThan(3e-6);
   });
+});
+
+test('two encoders: their projected tokens stand one after the other', async () => {
+  const graph = new Graph();
+  const stored = weightFiles(graph, [
+    { prefix: 'perceptual.', file: await openGolden('mae_p16'), location: 'mae_p16.safetensors' },
+    { prefix: '', file: await openGolden('model'), location: 'model.safetensors' },
+  ]);
+  const twice: ParameterSource = (name, ...shape) =>
+    stored(name.replace('encoders.1.', 'encoders.0.'), ...shape);
+  const [encoder] = goldenConfig.encoders;
+  const pair = { ...goldenConfig, encoders: [encoder, { ...encoder, hiddenStates: [-2] }] };
+  const x = graph.input('x', ['B', 3, SIDE, SIDE]);
+  graph.output('features', qfae(graph, twice, pair, pair.perceptual.score, x).features);
+  const session = await Session.open({ graph: graph.toBytes(), weightsFolder: GOLDEN_FOLDER });
+  const input = { data: await golden('forward', 'x'), dims: [BATCH, 3, SIDE, SIDE] };
+  const { features } = await session.run({ x: input });
+  await session.close();
+
+  const expected = await golden('forward', 'features'); // (B, 2·69, D): block −2, then block −4
+  const image = expected.length / BATCH;
+  expectClose(
+    features.data,
+    Float32Array.from(
+      [0, 1].flatMap((b) => {
+        const first = expected.subarray(b * image, (b + 1) * image);
+        return [...first, ...first.subarray(0, image / 2)];
+      }),
+    ),
+  );
+});
+
+test('without a Q-Former the decoder reads the patches, without the tokens before them', async () => {
+  const graph = new Graph();
+  const [tokens, patches, dim] = [7, 4, 3];
+  const features = graph.input('features', ['B', tokens, dim]);
+  const none: ParameterSource = (name) => {
+    throw new Error(`the Q-Former has no ${name}`);
+  };
+  const { output } = qFormer(graph, none, { dim, heads: 1, outputDim: dim, bypass: true }, patches, features);
+  graph.output('output', output);
+  const session = await Session.open({ graph: graph.toBytes() });
+  const data = Float32Array.from({ length: 2 * tokens * dim }, (_, i) => i);
+  const result = await session.run({ features: { data: data.slice(), dims: [2, tokens, dim] } });
+  await session.close();
+  expect(result.output.dims).toEqual([2, patches, dim]);
+  expect([...result.output.data]).toEqual([...data.subarray(9, 21), ...data.subarray(30, 42)]);
 });
