@@ -1,29 +1,22 @@
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  addBundle,
-  addWeights,
-  mountWeights,
-  openBundle,
-  weightsFolder,
-} from '../inference/bundle/registry.ts';
+import { mountWeights, openBundle, weightsFolder } from '../inference/bundle/registry.ts';
 import type { Bundle } from '../inference/bundle/schema.ts';
-import { fitCalibration } from '../inference/calibration.ts';
-import { initialValues, parameterShapes } from '../inference/model/initial-values.ts';
 import type { MountedWeights } from '../inference/model/parameters.ts';
-import { normalise, resize } from '../inference/preprocess.ts';
 import { readFloats } from '../inference/safetensors.ts';
-import { sampleSlices } from '../inference/slice-sampling.ts';
 import { Batches, batchesPerEpoch } from './batches.ts';
+import { calibratedBundle } from './calibrated-bundle.ts';
 import { dropoutMask } from './dropout.ts';
 import { Engine, freshState } from './engine.ts';
 import type { EngineState } from './engine.ts';
+import { Evaluation } from './evaluation.ts';
+import { randomState } from './initial-state.ts';
 import type { LossName } from './loss.ts';
 import { uniformStream } from './philox.ts';
 import { readRecords } from './run-log.ts';
 import type { StepRecord } from './run-log.ts';
-import { drawCurves, drawReconstructions } from './run-pictures.ts';
+import { drawCurves } from './run-pictures.ts';
 import { SliceCache, splitByPatient } from './slice-cache.ts';
 import type { CachedSlice, PatientSplit } from './slice-cache.ts';
 import { logPath, train } from './trainer.ts';
@@ -34,12 +27,10 @@ import {
   qfaeEvaluationGraph,
   qfaeTrainingGraph,
 } from './training-graph.ts';
+import type { TrainedParameter } from './training-graph.ts';
 
 /** The released code's only active dropout: on the Q-Former's output. */
 const DROPOUT = 0.01;
-/** Held-out slices of the run's pictures and of its held-out loss. */
-const PREVIEWS = 4;
-const REFERENCE_TOLERANCE = 1e-4;
 
 export interface QfaeTrainingOptions {
   /** Of the bundle registry. */
@@ -148,9 +139,7 @@ export async function trainQfae(
       batches,
       schedule: { maximumRate, totalSteps },
       initialState: () =>
-        options.continueBase
-          ? stateOf(frozen, training.parameters)
-          : randomState(base, training.parameters, seed),
+        options.continueBase ? stateOf(frozen, training.parameters) : randomState(model, seed),
       feeds: (x, micro) => {
         const dims = [microBatch, ...latentShape(model)];
         const mask = new Float32Array(dims.reduce((product, size) => product * size, 1));
@@ -173,7 +162,8 @@ export async function trainQfae(
       ...(signal ? { signal } : {}),
     });
     if (steps < totalSteps) return undefined;
-    return await makeBundle(options, base, split, engine, evaluation);
+    const weights = await engine.state();
+    return await calibratedBundle({ ...options, origin: 'trained' }, base, split, weights, evaluation);
   } finally {
     await batches.close();
     await engine.close();
@@ -181,141 +171,11 @@ export async function trainQfae(
   }
 }
 
-/** The model as it is now, on slices without augmentation. */
-class Evaluation {
-  readonly #engine: Engine;
-  readonly #cache: SliceCache;
-  readonly #base: Bundle;
-  readonly #microBatch: number;
-
-  constructor(engine: Engine, cache: SliceCache, base: Bundle, microBatch: number) {
-    this.#engine = engine;
-    this.#cache = cache;
-    this.#base = base;
-    this.#microBatch = microBatch;
-  }
-
-  /** A slice on the model's grid. */
-  async pixels(slice: CachedSlice): Promise<Uint8Array> {
-    return resize(await this.#cache.read(slice), this.#base.model.imageSize);
-  }
-
-  /** Results of one micro-batch; a short one is filled up with its last slice. */
-  async run(slices: readonly CachedSlice[]) {
-    const { model, profile } = this.#base;
-    const values = 3 * model.imageSize ** 2;
-    const x = new Float32Array(this.#microBatch * values);
-    for (let i = 0; i < this.#microBatch; i++) {
-      const pixels = await this.pixels(slices[Math.min(i, slices.length - 1)]);
-      normalise(pixels, profile.preprocessing, x.subarray(i * values, (i + 1) * values));
-    }
-    const dims = [this.#microBatch, 3, model.imageSize, model.imageSize];
-    const results = await this.#engine.evaluate({ x: { data: x.slice(), dims } });
-    return { x, results };
-  }
-
-  /** Draws the first slices of different patients; returns their loss. */
-  async preview(heldOut: readonly CachedSlice[], path: string): Promise<number> {
-    const firsts = [...Map.groupBy(heldOut, ({ patient }) => patient).values()].map(
-      (slices) => slices[Math.floor(slices.length / 2)],
-    );
-    const count = Math.min(PREVIEWS, this.#microBatch, firsts.length);
-    const { x, results } = await this.run(firsts.slice(0, count));
-    const side = this.#base.model.imageSize;
-    const { map, reconstruction } = results;
-    const shown = { count, side, x, reconstruction: reconstruction.data, map: map.data };
-    await drawReconstructions(path, shown, this.#base.profile.preprocessing);
-    return results['loss'].data[0];
-  }
-
-  /** Score and maps of a study. */
-  async study(slices: readonly CachedSlice[]): Promise<{ rawScore: number; maps: Float32Array[] }> {
-    const maps: Float32Array[] = [];
-    let rawScore = -Infinity;
-    const pixels = this.#base.model.imageSize ** 2;
-    for (let start = 0; start < slices.length; start += this.#microBatch) {
-      const part = slices.slice(start, start + this.#microBatch);
-      const { score, map } = (await this.run(part)).results;
-      part.forEach((_, i) => {
-        rawScore = Math.max(rawScore, score.data[i]);
-        maps.push(map.data.slice(i * pixels, (i + 1) * pixels));
-      });
-    }
-    return { rawScore, maps };
-  }
-}
-
-/** The trained head as a bundle, calibrated on one study of each held-out patient. */
-async function makeBundle(
-  options: QfaeTrainingOptions,
-  { id, model, profile, weights }: Bundle,
-  { train: trained, heldOut }: PatientSplit,
-  engine: Engine,
-  evaluation: Evaluation,
-): Promise<Bundle> {
-  const tensors = new Map(
-    [...(await engine.state())].map(([name, { shape, weight }]) => [name, { shape, values: weight }]),
-  );
-  const shapes = parameterShapes(model);
-  for (const { name, shape } of headParameters(model).filter(({ name }) => !isTrained(name))) {
-    tensors.set(name, { shape: [...shape], values: initialValues(name, shapes, Math.random) });
-  }
-  const head = await addWeights(options.root, '', tensors);
-
-  const studies = [...Map.groupBy(heldOut, ({ patient }) => patient).values()].map((slices) =>
-    slices.filter(({ study }) => study === slices[0].study),
-  );
-  const normals = [];
-  for (const slices of studies) {
-    // A study is scored by the profile's sample of its slices: so is what it is compared with.
-    const sample = sampleSlices(slices.length, profile).map((i) => slices[i]);
-    normals.push(await evaluation.study(sample));
-  }
-  const [[reference]] = studies;
-  const { rawScore } = await evaluation.study([reference]);
-  return addBundle(options.root, {
-    schemaVersion: 1,
-    name: options.profile,
-    title: `QFAE ${options.profile}`,
-    profile: { ...profile, name: options.profile },
-    model,
-    weights,
-    heads: [{ name: 'qfae', weights: [head] }],
-    calibration: fitCalibration(normals, options.alpha),
-    provenance: {
-      software: options.software,
-      origin: 'trained',
-      seed: options.seed,
-      trainingStudies: new Set(trained.map(({ study }) => study)).size,
-      calibrationStudies: normals.length,
-      studyHashes: [...new Set([...trained, ...heldOut].map(({ study }) => study))],
-      predecessor: id,
-    },
-    reference: {
-      pixels: Buffer.from(await evaluation.pixels(reference)).toString('base64'),
-      rawScore,
-      tolerance: REFERENCE_TOLERANCE,
-    },
-    metrics: {},
-  });
-}
-
-type Parameters = readonly { readonly name: string; readonly shape: readonly number[] }[];
-
-/** Random weights, decided by the seed. */
-function randomState({ model }: Bundle, parameters: Parameters, seed: number): EngineState {
-  const shapes = parameterShapes(model);
-  return freshState(
-    parameters.map(({ name, shape }, i) => [
-      name,
-      shape,
-      initialValues(name, shapes, uniformStream(seed, 'initial', i)),
-    ]),
-  );
-}
-
 /** The weights of a bundle's head. */
-async function stateOf(mounts: readonly MountedWeights[], parameters: Parameters): Promise<EngineState> {
+async function stateOf(
+  mounts: readonly MountedWeights[],
+  parameters: readonly TrainedParameter[],
+): Promise<EngineState> {
   return freshState(
     await Promise.all(
       parameters.map(async ({ name, shape }) => {

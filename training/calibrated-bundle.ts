@@ -1,0 +1,89 @@
+import { addBundle, addWeights } from '../inference/bundle/registry.ts';
+import type { Bundle, Manifest } from '../inference/bundle/schema.ts';
+import { fitCalibration } from '../inference/calibration.ts';
+import { initialValues, parameterShapes } from '../inference/model/initial-values.ts';
+import type { ModelConfig } from '../inference/model/config.ts';
+import type { TensorValues } from '../inference/safetensors.ts';
+import { sampleSlices } from '../inference/slice-sampling.ts';
+import type { EngineState } from './engine.ts';
+import type { Evaluation } from './evaluation.ts';
+import type { PatientSplit } from './slice-cache.ts';
+import { headParameters, isTrained } from './training-graph.ts';
+
+const REFERENCE_TOLERANCE = 1e-4;
+
+export interface BundleOptions {
+  /** Of the bundle registry. */
+  readonly root: string;
+  /** Name of the bundle and of its profile. */
+  readonly profile: string;
+  /** False-positive rate of the thresholds. */
+  readonly alpha: number;
+  readonly seed: number;
+  readonly software: string;
+  readonly origin: Manifest['provenance']['origin'];
+}
+
+/** What a bundle takes over; `id` is that of the bundle that it continues. */
+export type Base = Pick<Manifest, 'model' | 'profile' | 'weights'> & { readonly id?: string };
+
+/** The trained head as a bundle, calibrated on one study of each held-out patient. */
+export async function calibratedBundle(
+  options: BundleOptions,
+  { id, model, profile, weights }: Base,
+  { train: trained, heldOut }: PatientSplit,
+  state: EngineState,
+  evaluation: Evaluation,
+): Promise<Bundle> {
+  const head = await addWeights(options.root, '', headTensors(model, state));
+
+  const studies = [...Map.groupBy(heldOut, ({ patient }) => patient).values()].map((slices) =>
+    slices.filter(({ study }) => study === slices[0].study),
+  );
+  const normals = [];
+  for (const slices of studies) {
+    // A study is scored by the profile's sample of its slices: so is what it is compared with.
+    const sample = sampleSlices(slices.length, profile).map((i) => slices[i]);
+    normals.push(await evaluation.study(sample));
+  }
+  const [[reference]] = studies;
+  const { rawScore } = await evaluation.study([reference]);
+  return addBundle(options.root, {
+    schemaVersion: 1,
+    name: options.profile,
+    title: options.origin === 'trained' ? `QFAE ${options.profile}` : 'Scores mean nothing (UNTRAINED)',
+    profile: { ...profile, name: options.profile },
+    model,
+    weights,
+    heads: [{ name: 'qfae', weights: [head] }],
+    calibration: fitCalibration(normals, options.alpha),
+    provenance: {
+      software: options.software,
+      origin: options.origin,
+      seed: options.seed,
+      trainingStudies: new Set(trained.map(({ study }) => study)).size,
+      calibrationStudies: normals.length,
+      studyHashes: [...new Set([...trained, ...heldOut].map(({ study }) => study))],
+      ...(id === undefined ? {} : { predecessor: id }),
+    },
+    reference: {
+      pixels: Buffer.from(await evaluation.pixels(reference)).toString('base64'),
+      rawScore,
+      tolerance: REFERENCE_TOLERANCE,
+    },
+    metrics: {},
+  });
+}
+
+/** The tensors of a head's weight file: what is trained, and the fixed positions. */
+export function headTensors(model: ModelConfig, state: EngineState): Map<string, TensorValues> {
+  const shapes = parameterShapes(model);
+  const fixed = headParameters(model).filter(({ name }) => !isTrained(name));
+  return new Map([
+    ...[...state].map(([name, { shape, weight }]) => [name, { shape, values: weight }] as const),
+    // They are computed; nothing is drawn.
+    ...fixed.map(
+      ({ name, shape }) => [name, { shape, values: initialValues(name, shapes, () => 0) }] as const,
+    ),
+  ]);
+}

@@ -1,0 +1,229 @@
+import { createHash } from 'node:crypto';
+import { addWeights, mountWeights, weightsFolder } from '../inference/bundle/registry.ts';
+import type { Bundle, Manifest } from '../inference/bundle/schema.ts';
+import type { ModelConfig, VitConfig } from '../inference/model/config.ts';
+import { sincosPositions } from '../inference/model/decoder.ts';
+import { initialValues } from '../inference/model/initial-values.ts';
+import { Batches, batchesPerEpoch } from './batches.ts';
+import { calibratedBundle, headTensors } from './calibrated-bundle.ts';
+import type { BundleOptions } from './calibrated-bundle.ts';
+import { Engine, freshState } from './engine.ts';
+import type { EngineState } from './engine.ts';
+import { Evaluation } from './evaluation.ts';
+import { randomState } from './initial-state.ts';
+import { keepMatrix, maeTrainingGraph, patchCounts } from './mae-graph.ts';
+import { uniformStream } from './philox.ts';
+import type { StepRecord } from './run-log.ts';
+import { SliceCache, splitByPatient } from './slice-cache.ts';
+import type { PatientSplit } from './slice-cache.ts';
+import { train } from './trainer.ts';
+import { qfaeEvaluationGraph, qfaeTrainingGraph } from './training-graph.ts';
+import type { TrainedParameter } from './training-graph.ts';
+
+interface PretrainingModel {
+  /** Trained as a masked autoencoder; encoder and perceptual model of the QFAE below. */
+  readonly vit: VitConfig;
+  /** Of the masked autoencoder; not kept. */
+  readonly decoder: { readonly dim: number; readonly depth: number; readonly heads: number };
+  readonly qfae: Pick<ModelConfig, 'imageSize' | 'qFormer' | 'decoder'> &
+    Pick<ModelConfig['perceptual'], 'train' | 'score'>;
+}
+
+const plain = {
+  patchSize: 16,
+  mlpRatio: 4,
+  registers: 0,
+  noEmbedClass: false,
+  layerScale: false,
+  normPre: false,
+  patchBias: true,
+  normEps: 1e-6,
+};
+
+/** `small`: a ViT-Tiny (Touvron et al. 2021) at 224 px; `tiny`: to try things out. */
+export const pretrainingModels = {
+  small: {
+    vit: { ...plain, dim: 192, depth: 12, heads: 3, positionGrid: 14 },
+    decoder: { dim: 96, depth: 2, heads: 3 },
+    qfae: {
+      imageSize: 224,
+      qFormer: { dim: 192, heads: 4, outputDim: 192 },
+      decoder: { dim: 192, depth: 4, heads: 3, patchSize: 8, registers: 4, mlpRatio: 4 },
+      train: { patchSizes: [32, 56], blocks: [7, 9] },
+      score: { patchSizes: [16, 32, 56], blocks: [5, 7, 9] },
+    },
+  },
+  tiny: {
+    vit: { ...plain, dim: 64, depth: 5, heads: 4, positionGrid: 7 },
+    decoder: { dim: 32, depth: 1, heads: 2 },
+    qfae: {
+      imageSize: 112,
+      qFormer: { dim: 48, heads: 4, outputDim: 56 },
+      decoder: { dim: 64, depth: 2, heads: 4, patchSize: 8, registers: 4, mlpRatio: 4 },
+      train: { patchSizes: [28, 56], blocks: [2, 3] },
+      score: { patchSizes: [16, 28, 56], blocks: [1, 2, 3] },
+    },
+  },
+} as const satisfies Record<string, PretrainingModel>;
+
+export type PretrainingModelName = keyof typeof pretrainingModels;
+
+/** As the paper's brain task. */
+const preprocessing = { mean: 0.449, std: 0.226 };
+
+export interface PretrainingOptions extends Omit<BundleOptions, 'origin'> {
+  readonly cacheFolder: string;
+  /** The run's folder. */
+  readonly runFolder: string;
+  readonly model: PretrainingModelName;
+  readonly epochs: number;
+  readonly batchSize: number;
+  readonly microBatch: number;
+  readonly maximumRate: number;
+  /** Share of the patients that neither this nor a later training sees. */
+  readonly heldOut: number;
+  readonly checkpointEvery: number;
+  readonly threads?: number;
+}
+
+export interface PretrainingPlan {
+  readonly split: PatientSplit;
+  readonly totalSteps: number;
+}
+
+/** Checks that a run can be done and says how long it is. Throws with the reason if it cannot. */
+export async function planPretraining(options: PretrainingOptions): Promise<PretrainingPlan> {
+  const cache = await SliceCache.open(options.cacheFolder);
+  await cache.close();
+  const split = splitByPatient(cache.slices, options.heldOut, Math.ceil(1 / options.alpha) - 1);
+  const perEpoch = batchesPerEpoch(split.train.length, options.batchSize);
+  if (perEpoch === 0) {
+    throw new Error(`${split.train.length} training slices do not fill a batch of ${options.batchSize}`);
+  }
+  return { split, totalSteps: options.epochs * perEpoch };
+}
+
+/**
+ * Trains a small masked autoencoder on a cache and makes a bundle in which it is encoder and perceptual model, with a
+ * head that is still random: what `train` starts from where no published weights are to be had. Undefined if
+ * the signal was aborted before the end: the same call then goes on.
+ */
+export async function pretrain(
+  options: PretrainingOptions,
+  { split, totalSteps }: PretrainingPlan,
+  onStep: (record: StepRecord, totalSteps: number) => void,
+  signal?: AbortSignal,
+): Promise<Bundle | undefined> {
+  const { vit, decoder, qfae } = pretrainingModels[options.model];
+  const { microBatch, batchSize, seed, epochs, maximumRate } = options;
+  const { imageSize } = qfae;
+  const training = maeTrainingGraph({ imageSize, vit, decoder, microBatch });
+  const threads = options.threads === undefined ? {} : { threads: options.threads };
+  const engine = await Engine.open({ training, ...threads });
+  const batches = new Batches({
+    cacheFolder: options.cacheFolder,
+    slices: split.train,
+    batchSize,
+    microBatch,
+    imageSize,
+    normalisation: preprocessing,
+    seed,
+  });
+  const { patches, visible } = patchCounts({ imageSize, vit });
+  try {
+    const steps = await train({
+      folder: options.runFolder,
+      settings: JSON.stringify({
+        mae: options.model,
+        slices: createHash('sha256').update(JSON.stringify(split.train)).digest('hex'),
+        ...{ seed, epochs, batchSize, microBatch, maximumRate },
+      }),
+      engine,
+      batches,
+      schedule: { maximumRate, totalSteps },
+      initialState: () => maeState(training.parameters, seed),
+      feeds: (x, micro) => ({
+        x: { data: x, dims: [microBatch, 3, imageSize, imageSize] },
+        keep: {
+          data: keepMatrix({ imageSize, vit, microBatch }, uniformStream(seed, 'masking', micro)),
+          dims: [microBatch, visible, patches],
+        },
+      }),
+      checkpointEvery: options.checkpointEvery,
+      onStep,
+      ...(signal ? { signal } : {}),
+    });
+    if (steps < totalSteps) return undefined;
+    return await makeBundle(options, split, await engine.state());
+  } finally {
+    await batches.close();
+    await engine.close();
+  }
+}
+
+/** The bundle: the trained ViT under two names, a random head, calibrated on the held-out patients. */
+async function makeBundle(
+  options: PretrainingOptions,
+  split: PatientSplit,
+  state: EngineState,
+): Promise<Bundle> {
+  const { root, profile: name, microBatch, seed } = options;
+  const { vit, qfae } = pretrainingModels[options.model];
+  const { train, score, ...rest } = qfae;
+  const model = {
+    ...rest,
+    encoders: [{ vit, hiddenStates: [-2, -4] }],
+    perceptual: { vit, train, score },
+  } as unknown as ModelConfig;
+  const profile: Manifest['profile'] = {
+    name,
+    preprocessing,
+    maxSlices: null,
+    sampling: 'even',
+    reductions: { image: 'max|mean', map: 'mean', study: 'max' },
+  };
+  const tensors = new Map(
+    [...state]
+      .filter(([name]) => !/^(decoder|mask_token|norm\.)/.test(name))
+      .map(([name, { shape, weight }]) => [name, { shape, values: weight }]),
+  );
+  const weights = [];
+  for (const prefix of ['encoders.0.model.', 'perceptual.'])
+    weights.push(await addWeights(root, prefix, tensors));
+  const head = randomState(model, seed);
+  const file = await addWeights(root, '', headTensors(model, head));
+  const frozen = await mountWeights(root, { weights, heads: [{ name: 'qfae', weights: [file] }] });
+
+  const graphOptions = { model, frozen, microBatch, loss: 'perceptual' as const };
+  const engine = await Engine.open({
+    training: qfaeTrainingGraph(graphOptions),
+    evaluation: qfaeEvaluationGraph(graphOptions, profile.reductions),
+    weightsFolder: weightsFolder(root),
+  });
+  const cache = await SliceCache.open(options.cacheFolder);
+  try {
+    await engine.load(head);
+    const base = { model, profile, weights };
+    const evaluation = new Evaluation(engine, cache, base, microBatch);
+    return await calibratedBundle({ ...options, origin: 'untrained' }, base, split, head, evaluation);
+  } finally {
+    await cache.close();
+    await engine.close();
+  }
+}
+
+/** Random weights; positions begin as sine and cosine. */
+function maeState(parameters: readonly TrainedParameter[], seed: number): EngineState {
+  const shapes = new Map(parameters.map(({ name, shape }) => [name, shape]));
+  return freshState(
+    parameters.map(({ name, shape }, i) => {
+      if (name !== 'pos_embed') {
+        return [name, shape, initialValues(name, shapes, uniformStream(seed, 'initial', i))];
+      }
+      const [, tokens, dim] = shape;
+      const positions = new Float32Array(tokens * dim);
+      positions.set(sincosPositions(dim, Math.sqrt(tokens - 1)), dim);
+      return [name, shape, positions];
+    }),
+  );
+}
