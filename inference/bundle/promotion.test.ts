@@ -11,6 +11,7 @@ import {
   promotionHistory,
   rollback,
 } from './registry.ts';
+import { storeWeights } from '../weights/store.ts';
 import { removeBundle } from './remove.ts';
 import type { Bundle } from './schema.ts';
 import { ensureUntrained } from './untrained.ts';
@@ -90,6 +91,25 @@ describe('removing', () => {
     await removeBundle(root, last.id);
     expect(await readdir(join(root, 'weights'))).toHaveLength(3);
     await verifyBundle(root, id);
+  });
+
+  test('leaves weights that were imported on their own', async () => {
+    const values = Float32Array.of(3, 4);
+    const read = () => Promise.resolve(values);
+    const state = new Map([['x', { shape: [2], dtype: 'F32' as const, read }]]);
+    const { sha256, bytes } = await storeWeights(root, state, {
+      content: 'encoder',
+      names: 'timm',
+      prefix: '',
+      source: 'a test',
+      licence: 'none',
+      sourceSha256: '0'.repeat(64),
+    });
+    const { id: _id, ...manifest } = first;
+    const weights = [...manifest.weights, { prefix: 'imported.', sha256, bytes }];
+    const last = await addBundle(root, { ...manifest, weights });
+    await removeBundle(root, last.id);
+    expect(await readdir(join(root, 'weights'))).toContain(`${sha256}.safetensors`);
   });
 
   test('a rollback passes over bundles that were removed', async () => {

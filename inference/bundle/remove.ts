@@ -2,12 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { bundleIDs, promotions, readBundle, weightsPath } from './registry.ts';
+import { listWeights } from '../weights/store.ts';
 import { bundleWeights } from './schema.ts';
 import type { Bundle } from './schema.ts';
 
 /**
- * Removes a bundle, given by its whole ID, and those of its weights that no other bundle names. Refuses a bundle
- * that scores for a profile: promote another one first, or roll back.
+ * Removes a bundle, given by its whole ID, and those of its weights that no other bundle names and that were not
+ * imported on their own. Refuses a bundle that scores for a profile: promote another one first, or roll back.
  */
 export async function removeBundle(root: string, id: string): Promise<Bundle> {
   const bundle = await readBundle(root, id);
@@ -23,6 +24,7 @@ export async function removeBundle(root: string, id: string): Promise<Bundle> {
       .flatMap(bundleWeights)
       .map(({ sha256 }) => sha256),
   );
+  for (const { sha256 } of await listWeights(root)) kept.add(sha256);
   // It disappears at once, under a name that no ID has; what it alone needed goes afterwards.
   const leaving = join(root, 'bundles', `.${randomUUID()}.tmp`);
   await rename(join(root, 'bundles', id), leaving);

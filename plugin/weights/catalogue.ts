@@ -16,9 +16,10 @@ const qfae = (task: string): PublishedWeights => ({
 const META = 'https://dl.fbaipublicfiles.com';
 
 /**
- * The encoders of the paper and its released checkpoints by the name that `qfae weights pull` takes. Places and
- * licences are those that timm/models/vision_transformer.py and the README of francescodalmonte/QFAE state; names
- * that end in `-meta` are the original files of the same weights.
+ * The encoders of the paper and its released checkpoints by the name that `qfae weights pull` takes. Places are
+ * those that timm/models/vision_transformer.py and the README of francescodalmonte/QFAE state, and so are the
+ * licences but for two: those of DINO and of LAION's CLIP are the ones of their repositories. Names that end in
+ * `-meta` are the original files of the same weights.
  */
 export const published = {
   'dinov2-vit-l14-reg': { from: timm('vit_large_patch14_reg4_dinov2.lvd142m'), licence: 'Apache-2.0' },
