@@ -100,7 +100,7 @@ test('a slice that is none ends scoring, and the scorer goes on', async () => {
 test('when the thread ends, what waits on it is rejected; a new scorer works', async () => {
   const doomed = await Scorer.open(root, 'untrained', { batchSize: 2 });
   const scoring = collect(doomed.score(slices));
-  await Promise.all([expect(scoring).rejects.toThrow('the inference thread has ended'), doomed.close()]);
+  await Promise.all([expect(scoring).rejects.toThrow('the inference session was closed'), doomed.close()]);
   await expect(collect(doomed.score(slices))).rejects.toThrow('open it again');
 
   const again = await Scorer.open(root, 'untrained');

@@ -1,7 +1,7 @@
 /** Runs one onnxruntime session: `run()` blocks its thread, so it has one of its own. Spoken to by `session.ts`. */
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { parentPort, workerData } from 'node:worker_threads';
-import type { Reply, Request, SessionOptions } from './session.ts';
+import type { Command, Reply, SessionOptions } from './session.ts';
 
 const { graph, weightsFolder, threads, prepack = false } = workerData as SessionOptions;
 const port = parentPort!;
@@ -29,7 +29,12 @@ try {
       },
     },
   });
-  port.on('message', ({ id, feeds }: Request) => {
+  port.on('message', (command: Command) => {
+    if (command === 'close') {
+      port.close();
+      return;
+    }
+    const { id, feeds } = command;
     const tensors = Object.entries(feeds).map(([name, { data, dims }]) => [
       name,
       new Tensor('float32', data, dims),

@@ -19,6 +19,9 @@ export interface SessionOptions {
   readonly prepack?: boolean;
 }
 
+/** What a session asks of its thread. */
+export type Command = Request | 'close';
+
 export interface Request {
   readonly id: number;
   readonly feeds: Readonly<Record<string, TensorValue>>;
@@ -47,6 +50,7 @@ interface Waiting {
 export class Session {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
+  readonly #exited: Promise<unknown>;
   #lastId = 0;
   #ended: Error | undefined;
 
@@ -61,6 +65,7 @@ export class Session {
     worker.on('error', (error) => {
       this.#end(new Error(`the inference thread failed: ${String(error)}`, { cause: error }));
     });
+    this.#exited = new Promise((resolve) => worker.once('exit', resolve));
     worker.on('exit', (code) => {
       this.#end(new Error(`the inference thread has ended (exit code ${code}); open it again`));
     });
@@ -98,9 +103,14 @@ export class Session {
     return this.#ended !== undefined;
   }
 
-  /** Ends the thread; runs in progress are rejected. */
+  /**
+   * Rejects what is in progress and waits for the thread to end. A run is not broken off: onnxruntime ends the
+   * whole process when its thread is taken away.
+   */
   async close(): Promise<void> {
-    await this.#worker.terminate();
+    this.#end(new Error('the inference session was closed; open it again'));
+    this.#worker.postMessage('close' satisfies Command);
+    await this.#exited;
   }
 
   #end(error: Error): void {

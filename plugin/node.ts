@@ -47,13 +47,14 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     discardUnfinished(folder);
     await ensureUntrained(folder.root);
 
+    // Closed last: a batch that runs cannot be broken off.
+    const scorers = new ScorerCache(folder.root, settings.inference.batchSize);
+    closers.push(() => scorers.close());
     const database = await openEmbeddedDatabase(folder.database);
     closers.push(() => database.close());
     const { threads, timeoutSeconds } = settings.decoding;
     const pool = new DicomPool({ threads, timeoutMs: timeoutSeconds * 1000 });
     closers.push(() => pool.close());
-    const scorers = new ScorerCache(folder.root, settings.inference.batchSize);
-    closers.push(() => scorers.close());
 
     const store = new InstanceStore(database, folder.instances);
     const orthanc = settings.orthanc && new OrthancArchive(settings.orthanc);
