@@ -6,11 +6,22 @@ import { openDataFolder } from '../data-folder/data-folder.ts';
 import { loadSettings } from '../settings.ts';
 import { version } from '../version.ts';
 import { wholeNumber } from './arguments.ts';
-import { fraction, printJson, profileName, stepReport, stopSignal } from './train.ts';
+import {
+  addPictures,
+  fraction,
+  patientPatternOption,
+  picturesOption,
+  printJson,
+  profileName,
+  stepReport,
+  stopSignal,
+} from './train.ts';
 
 interface PretrainOptions {
   cache: string;
   profile: string;
+  pictures?: string;
+  patientPattern?: RegExp;
   run?: string;
   model: PretrainingModelName;
   epochs: number;
@@ -38,6 +49,8 @@ export function pretrainCommand(): Command {
     .addOption(
       new Option('--profile <name>', 'profile of the bundle').argParser(profileName).makeOptionMandatory(),
     )
+    .addOption(picturesOption())
+    .addOption(patientPatternOption())
     .option('--run <folder>', 'checkpoints and log (default: in the data folder)')
     .addOption(new Option('--model <name>').choices(Object.keys(pretrainingModels)).default('small'))
     .addOption(whole('--epochs <n>', 'passes over the training slices', 300))
@@ -54,8 +67,10 @@ export function pretrainCommand(): Command {
     .action(run);
 }
 
-async function run({ cache, run, rate, ...options }: PretrainOptions): Promise<void> {
+async function run({ pictures, patientPattern, ...rest }: PretrainOptions): Promise<void> {
+  const { cache, run, rate, ...options } = rest;
   const { root } = openDataFolder(loadSettings().data);
+  await addPictures({ cache, ...(pictures && { pictures }), ...(patientPattern && { patientPattern }) });
   const pretraining = {
     ...options,
     root,

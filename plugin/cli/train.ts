@@ -49,13 +49,8 @@ export function trainCommand(): Command {
     .addOption(option('--profile <name>', 'profile of the bundle', profileName).makeOptionMandatory())
     .option('--bundle <id>', 'bundle that gives model and frozen weights (default: the profile’s)')
     .option('--continue', 'start from the trained weights of that bundle')
-    .option(
-      '--pictures <folder>',
-      'first add these normal pictures (a folder, or BMAD’s layout) to the cache',
-    )
-    .addOption(
-      option('--patient-pattern <regex>', 'its first group is the patient in a picture’s name', pattern),
-    )
+    .addOption(picturesOption())
+    .addOption(patientPatternOption())
     .option('--run <folder>', 'checkpoints, log and pictures (default: in the data folder)')
     .addOption(new Option('--loss <name>').choices(lossNames).default('perceptual'))
     .addOption(option('--epochs <n>', 'passes over the training slices', wholeNumber, 300))
@@ -75,13 +70,7 @@ export function trainCommand(): Command {
 async function run(options: TrainOptions): Promise<void> {
   const { root } = openDataFolder(loadSettings().data);
   await ensureUntrained(root);
-  if (options.pictures !== undefined) {
-    const { added, duplicates } = await addSlices(
-      options.cache,
-      normalPictures(options.pictures, options.patientPattern),
-    );
-    console.error(`${added} slices added to ${options.cache}, ${duplicates} were there`);
-  }
+  await addPictures(options);
   const { cache, profile, run, bundle, continue: continueBase = false, rate, ...rest } = options;
   const training = {
     ...rest,
@@ -110,6 +99,32 @@ async function run(options: TrainOptions): Promise<void> {
   if (!made) console.error(`ended early; the same command goes on from ${training.runFolder}`);
   else if (options.json) printJson({ type: 'bundle', id: made.id });
   else console.log(`made ${made.id}; it scores once it is promoted`);
+}
+
+export function picturesOption(): Option {
+  return new Option(
+    '--pictures <folder>',
+    'first add these normal pictures (a folder, or BMAD’s layout) to the cache',
+  );
+}
+
+export function patientPatternOption(): Option {
+  return new Option(
+    '--patient-pattern <regex>',
+    'its first group is the patient in a picture’s name',
+  ).argParser(pattern);
+}
+
+/** Adds the pictures of `--pictures`, if any, to the slice cache. */
+export async function addPictures(options: {
+  cache: string;
+  pictures?: string;
+  patientPattern?: RegExp;
+}): Promise<void> {
+  if (options.pictures === undefined) return;
+  const pictures = normalPictures(options.pictures, options.patientPattern);
+  const { added, duplicates } = await addSlices(options.cache, pictures);
+  console.error(`${added} slices added to ${options.cache}, ${duplicates} were there`);
 }
 
 /** Aborted by SIGINT and SIGTERM: the run then ends after the step in progress. */
