@@ -42,7 +42,7 @@ export default defineConfig(
       '@typescript-eslint/no-non-null-assertion': 'off',
       // Indexing is not checked by the compiler, so the rule would call needed checks of its result unnecessary.
       '@typescript-eslint/no-unnecessary-condition': 'off',
-      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', ignoreRestSiblings: true }],
     },
   },
   // jest's asymmetric matchers are typed `any`.

@@ -1,10 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import dcmjs from 'dcmjs';
 import type { DicomJson } from './dicom-json.ts';
-import { stringOf } from './keyword.ts';
+import { stringOf } from './writing/keyword.ts';
 import { MemorySource } from './reading/byte-source.ts';
 import { readInstance } from './reading/part10.ts';
-import { everyObject, SOURCES } from './scored-study.fixture.ts';
+import { everyObject, SOURCES } from './writing/scored-study.fixture.ts';
 import { TEMPLATES } from './validate/template.ts';
 
 const FILE = new URL('CONFORMANCE.md', import.meta.url).pathname;

@@ -1,4 +1,4 @@
-import type { Contour } from './contour.ts';
+import type { Contour } from './writing/contour.ts';
 import type { DicomJson } from './dicom-json.ts';
 import type { Affine, Slice } from './slice.ts';
 

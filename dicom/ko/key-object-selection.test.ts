@@ -1,9 +1,9 @@
 import { describeWith } from '../../fixtures/required-program.ts';
-import { itemsOf, stringOf } from '../keyword.ts';
+import { itemsOf, stringOf } from '../writing/keyword.ts';
 import { MemorySource } from '../reading/byte-source.ts';
 import { readInstance } from '../reading/part10.ts';
 import type { ResultObject } from '../result.ts';
-import { judge, REJECTED, SOURCES } from '../scored-study.fixture.ts';
+import { judge, REJECTED, SOURCES } from '../writing/scored-study.fixture.ts';
 import { allNodes, contentTree } from '../validate/content-tree.ts';
 import { keyObjectSelection, REJECTIONS, rejectionNote } from './key-object-selection.ts';
 

@@ -1,9 +1,14 @@
-import { checkContext, checkResult } from '../check-result.ts';
-import { compositeAttributes, type ObjectKind, resultObject, sourceReference } from '../composite-object.ts';
+import { checkContext, checkResult } from '../writing/check-result.ts';
+import {
+  compositeAttributes,
+  type ObjectKind,
+  resultObject,
+  sourceReference,
+} from '../writing/composite-object.ts';
 import type { DicomJson } from '../dicom-json.ts';
-import { evidence, instanceReference, uniqueInstances } from '../instance-references.ts';
-import { dataSet, stringOf } from '../keyword.ts';
-import { reportedSlices } from '../reported-slices.ts';
+import { evidence, instanceReference, uniqueInstances } from '../writing/instance-references.ts';
+import { dataSet, stringOf } from '../writing/keyword.ts';
+import { reportedSlices } from '../writing/reported-slices.ts';
 import type { ResultContext, ResultObject, StudyResult } from '../result.ts';
 import { type Code, DCM, ENGLISH } from '../sr/code.ts';
 import { code, composite, container, type ContentItem, image, text } from '../sr/content-item.ts';

@@ -1,6 +1,6 @@
 import { describeWith } from '../../fixtures/required-program.ts';
 import { pydicom, python } from '../pydicom-reference.ts';
-import { percentilesOf, type ScoredStudy, SOURCES } from '../scored-study.fixture.ts';
+import { percentilesOf, type ScoredStudy, SOURCES } from '../writing/scored-study.fixture.ts';
 import { parametricMap, parametricMapFrame } from './parametric-map.ts';
 
 const fileOf = (study: ScoredStudy) => {

@@ -6,11 +6,11 @@ import { type SeriesOptions, writeCRImage, writeCTSeries } from '../../fixtures/
 import { describeWith } from '../../fixtures/required-program.ts';
 import { readGreySlice } from '../decoding/grey-slice.ts';
 import type { DicomJson } from '../dicom-json.ts';
-import { itemsOf, stringsOf } from '../keyword.ts';
+import { itemsOf, stringsOf } from '../writing/keyword.ts';
 import { MemorySource } from '../reading/byte-source.ts';
 import { readInstance } from '../reading/part10.ts';
 import type { StudyResult } from '../result.ts';
-import { scoredProjection, SOURCES } from '../scored-study.fixture.ts';
+import { scoredProjection, SOURCES } from '../writing/scored-study.fixture.ts';
 import { presentationStates } from './presentation-state.ts';
 
 const SIZE = { rows: 151, columns: 201 };

@@ -1,13 +1,18 @@
-import { checkResult } from '../check-result.ts';
-import { compositeAttributes, type ObjectKind, resultObject, sourceReference } from '../composite-object.ts';
-import { dateTime } from '../date-time.ts';
+import { checkResult } from '../writing/check-result.ts';
+import {
+  compositeAttributes,
+  type ObjectKind,
+  resultObject,
+  sourceReference,
+} from '../writing/composite-object.ts';
+import { dateTime } from '../writing/date-time.ts';
 import { frameAttributes } from '../functional-groups.ts';
-import { type Attributes, dataSet, itemsOf, stringOf, stringsOf } from '../keyword.ts';
+import { type Attributes, dataSet, itemsOf, stringOf, stringsOf } from '../writing/keyword.ts';
 import type { DicomJson } from '../dicom-json.ts';
-import { referencedSeries } from '../instance-references.ts';
-import { type ReportedSlice, reportedSlices } from '../reported-slices.ts';
+import { referencedSeries } from '../writing/instance-references.ts';
+import { type ReportedSlice, reportedSlices } from '../writing/reported-slices.ts';
 import type { ResultObject, ScoredSlice, StudyResult } from '../result.ts';
-import { copied } from '../source-attributes.ts';
+import { copied } from '../writing/source-attributes.ts';
 
 const PRESENTATION_STATE: ObjectKind = {
   name: 'PR',

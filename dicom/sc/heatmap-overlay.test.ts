@@ -1,4 +1,4 @@
-import { scoredProjection, scoredVolume } from '../scored-study.fixture.ts';
+import { scoredProjection, scoredVolume } from '../writing/scored-study.fixture.ts';
 import { heatmapOverlay } from './heatmap-overlay.ts';
 import { INFERNO } from './inferno.generated.ts';
 

@@ -1,8 +1,8 @@
-import { mapOnSlice } from '../anomaly-map.ts';
-import { checkHeatmap } from '../check-result.ts';
-import { contours, distanceToSegment, type Point } from '../contour.ts';
+import { mapOnSlice } from '../writing/anomaly-map.ts';
+import { checkHeatmap } from '../writing/check-result.ts';
+import { contours, distanceToSegment, type Point } from '../writing/contour.ts';
 import type { Heatmap, ScoreValues } from '../result.ts';
-import { withoutMiddle } from '../without-middle.ts';
+import { withoutMiddle } from '../writing/without-middle.ts';
 import { drawText } from './bitmap-text.ts';
 import { type BitmapFont, FIXED_10X20, FIXED_4X6, FIXED_5X8, FIXED_6X13 } from './fixed-fonts.generated.ts';
 import { INFERNO } from './inferno.generated.ts';

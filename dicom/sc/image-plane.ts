@@ -1,4 +1,4 @@
-import type { Attributes } from '../keyword.ts';
+import type { Attributes } from '../writing/keyword.ts';
 import type { PlaneGeometry } from '../slice.ts';
 
 /** Frame of Reference and Image Plane modules (PS3.3 C.7.4.1, C.7.6.2) and the Patient Orientation they imply. */

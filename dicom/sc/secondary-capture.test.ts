@@ -1,5 +1,5 @@
 import { describeWith } from '../../fixtures/required-program.ts';
-import { itemsOf, stringOf, stringsOf } from '../keyword.ts';
+import { itemsOf, stringOf, stringsOf } from '../writing/keyword.ts';
 import {
   judge,
   PYTHON,
@@ -8,7 +8,7 @@ import {
   secondaryCaptures,
   SOURCES,
   type ScoredStudy,
-} from '../scored-study.fixture.ts';
+} from '../writing/scored-study.fixture.ts';
 import { heatmapOverlay } from './heatmap-overlay.ts';
 import { secondaryCapture } from './secondary-capture.ts';
 

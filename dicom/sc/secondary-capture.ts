@@ -1,9 +1,14 @@
-import { checkContext, checkSlice } from '../check-result.ts';
-import { compositeAttributes, type ObjectKind, resultObject, sourceReference } from '../composite-object.ts';
-import { type Attributes, dataSet, stringOf } from '../keyword.ts';
+import { checkContext, checkSlice } from '../writing/check-result.ts';
+import {
+  compositeAttributes,
+  type ObjectKind,
+  resultObject,
+  sourceReference,
+} from '../writing/composite-object.ts';
+import { type Attributes, dataSet, stringOf } from '../writing/keyword.ts';
 import type { DicomJson } from '../dicom-json.ts';
 import type { Heatmap, ResultContext, ResultObject, ScoredSlice } from '../result.ts';
-import { copied } from '../source-attributes.ts';
+import { copied } from '../writing/source-attributes.ts';
 import { heatmapOverlay } from './heatmap-overlay.ts';
 import { imagePlane } from './image-plane.ts';
 

@@ -1,5 +1,5 @@
-import { mapOnSlice } from '../anomaly-map.ts';
-import { checkHeatmap } from '../check-result.ts';
+import { mapOnSlice } from '../writing/anomaly-map.ts';
+import { checkHeatmap } from '../writing/check-result.ts';
 import type { Heatmap } from '../result.ts';
 
 /**

@@ -1,7 +1,7 @@
 import { describeWith } from '../../fixtures/required-program.ts';
-import { mapOnSlice } from '../anomaly-map.ts';
+import { mapOnSlice } from '../writing/anomaly-map.ts';
 import { pydicom, python } from '../pydicom-reference.ts';
-import { type ScoredStudy, SOURCES } from '../scored-study.fixture.ts';
+import { type ScoredStudy, SOURCES } from '../writing/scored-study.fixture.ts';
 import { joinMasks, maskAboveThreshold } from './bit-mask.ts';
 import { segmentation } from './segmentation.ts';
 

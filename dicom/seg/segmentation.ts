@@ -1,9 +1,9 @@
-import { checkResult } from '../check-result.ts';
-import { compositeAttributes, type ObjectKind, resultObject } from '../composite-object.ts';
-import { derivedFrames } from '../derived-frames.ts';
-import { dataSet } from '../keyword.ts';
+import { checkResult } from '../writing/check-result.ts';
+import { compositeAttributes, type ObjectKind, resultObject } from '../writing/composite-object.ts';
+import { derivedFrames } from '../writing/derived-frames.ts';
+import { dataSet } from '../writing/keyword.ts';
 import type { ResultObject, StudyResult } from '../result.ts';
-import { resultUid } from '../result-uid.ts';
+import { resultUid } from '../writing/result-uid.ts';
 import { codeItem, DCM, QFAE, SCT } from '../sr/code.ts';
 import { joinMasks } from './bit-mask.ts';
 

@@ -1,4 +1,4 @@
-import { type Attributes, stringOf } from '../keyword.ts';
+import { type Attributes, stringOf } from '../writing/keyword.ts';
 import type { DicomJson } from '../dicom-json.ts';
 
 /** A coded concept (PS3.3 8.8). */

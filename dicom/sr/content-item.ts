@@ -1,5 +1,5 @@
-import type { Attributes } from '../keyword.ts';
-import { decimalString } from '../decimal-string.ts';
+import type { Attributes } from '../writing/keyword.ts';
+import { decimalString } from '../writing/decimal-string.ts';
 import { type Code, codeItem } from './code.ts';
 
 /** An item of the content tree (PS3.3 C.17.3) and how it relates to the one above. */

@@ -1,8 +1,8 @@
 import { describeWith } from '../../fixtures/required-program.ts';
-import { itemsOf, stringOf, stringsOf } from '../keyword.ts';
+import { itemsOf, stringOf, stringsOf } from '../writing/keyword.ts';
 import type { DicomJson } from '../dicom-json.ts';
 import type { StudyResult } from '../result.ts';
-import { judge, PYTHON, readByPydicom, scoredProjection, SOURCES } from '../scored-study.fixture.ts';
+import { judge, PYTHON, readByPydicom, scoredProjection, SOURCES } from '../writing/scored-study.fixture.ts';
 import { codeOf } from './code.ts';
 import { measurementReport } from './measurement-report.ts';
 import { readMeasurementReport } from './read-measurement-report.ts';

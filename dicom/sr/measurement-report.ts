@@ -1,12 +1,17 @@
-import { checkResult } from '../check-result.ts';
-import { compositeAttributes, type ObjectKind, resultObject, sourceReference } from '../composite-object.ts';
-import type { Contour } from '../contour.ts';
-import { type Attributes, dataSet, itemsOf, stringOf } from '../keyword.ts';
+import { checkResult } from '../writing/check-result.ts';
+import {
+  compositeAttributes,
+  type ObjectKind,
+  resultObject,
+  sourceReference,
+} from '../writing/composite-object.ts';
+import type { Contour } from '../writing/contour.ts';
+import { type Attributes, dataSet, itemsOf, stringOf } from '../writing/keyword.ts';
 import type { DicomJson } from '../dicom-json.ts';
-import { evidence, instanceReference, uniqueInstances } from '../instance-references.ts';
-import { type ReportedSlice, reportedSlices } from '../reported-slices.ts';
+import { evidence, instanceReference, uniqueInstances } from '../writing/instance-references.ts';
+import { type ReportedSlice, reportedSlices } from '../writing/reported-slices.ts';
 import type { Algorithm, ResultObject, ScoredSlice, ScoreValues, StudyResult } from '../result.ts';
-import { resultUid } from '../result-uid.ts';
+import { resultUid } from '../writing/result-uid.ts';
 import {
   codeOf,
   DCM,

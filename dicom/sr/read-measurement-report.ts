@@ -1,4 +1,4 @@
-import { itemsOf, stringOf } from '../keyword.ts';
+import { itemsOf, stringOf } from '../writing/keyword.ts';
 import type { DicomJson } from '../dicom-json.ts';
 import type { ScoreValues } from '../result.ts';
 import { type Code, codeOf, DCM, QFAE, SCT } from './code.ts';

@@ -1,5 +1,5 @@
 import type { DicomJson } from '../dicom-json.ts';
-import { itemsOf, stringOf } from '../keyword.ts';
+import { itemsOf, stringOf } from '../writing/keyword.ts';
 import { type Code, codeOf } from '../sr/code.ts';
 
 /** A content item with its place in the tree. */

@@ -1,8 +1,8 @@
-import { dataSet, dictionaryEntry, itemsOf } from '../keyword.ts';
+import { dataSet, dictionaryEntry, itemsOf } from '../writing/keyword.ts';
 import type { DicomJson, DicomJsonValue } from '../dicom-json.ts';
 import { MemorySource } from '../reading/byte-source.ts';
 import { readInstance } from '../reading/part10.ts';
-import { everyObject, SOURCES } from '../scored-study.fixture.ts';
+import { everyObject, SOURCES } from '../writing/scored-study.fixture.ts';
 import { type Code, DCM, QFAE } from '../sr/code.ts';
 import { allNodes, contentTree } from './content-tree.ts';
 import { templateFindings } from './template-check.ts';

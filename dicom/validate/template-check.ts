@@ -1,5 +1,5 @@
 import type { DicomJson } from '../dicom-json.ts';
-import { itemsOf, stringOf, stringsOf } from '../keyword.ts';
+import { itemsOf, stringOf, stringsOf } from '../writing/keyword.ts';
 import { type Code, DCM } from '../sr/code.ts';
 import { isUID } from '../uid.ts';
 import { allNodes, type ContentNode, contentTree } from './content-tree.ts';

@@ -105,7 +105,7 @@ describe('removing', () => {
       licence: 'none',
       sourceSha256: '0'.repeat(64),
     });
-    const { id: _id, ...manifest } = first;
+    const { id, ...manifest } = first;
     const weights = [...manifest.weights, { prefix: 'imported.', sha256, bytes }];
     const last = await addBundle(root, { ...manifest, weights });
     await removeBundle(root, last.id);

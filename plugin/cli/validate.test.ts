@@ -2,9 +2,9 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { dataSet } from '../../dicom/keyword.ts';
-import { everyObject, SOURCES } from '../../dicom/scored-study.fixture.ts';
-import { writePart10 } from '../../dicom/write-part10.ts';
+import { dataSet } from '../../dicom/writing/keyword.ts';
+import { everyObject, SOURCES } from '../../dicom/writing/scored-study.fixture.ts';
+import { writePart10 } from '../../dicom/writing/write-part10.ts';
 import { describeWith } from '../../fixtures/required-program.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'qfae-validate-'));

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { DicomPool } from '../../dicom/pool.ts';
 import { DicomError } from '../../dicom/reading/dicom-error.ts';
 import { REPORT_SOP_CLASSES } from '../../dicom/sr/measurement-report.ts';
-import { resultIdentity } from '../../dicom/result-uid.ts';
+import { resultIdentity } from '../../dicom/writing/result-uid.ts';
 import { uidFrom } from '../../dicom/uid.ts';
 import { verifyStored, type Archive, type InstanceReference } from '../archive/archive.ts';
 import type { Database } from '../database/database.ts';

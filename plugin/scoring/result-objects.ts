@@ -1,12 +1,12 @@
 import { createReadStream } from 'node:fs';
 import { appendFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { mapOnSlice } from '../../dicom/anomaly-map.ts';
+import { mapOnSlice } from '../../dicom/writing/anomaly-map.ts';
 import { keyObjectSelection } from '../../dicom/ko/key-object-selection.ts';
 import { parametricMap, parametricMapFrame } from '../../dicom/pm/parametric-map.ts';
 import { presentationStates } from '../../dicom/pr/presentation-state.ts';
 import type { ResultContext, ResultObject, StudyResult } from '../../dicom/result.ts';
-import { resultIdentity } from '../../dicom/result-uid.ts';
+import { resultIdentity } from '../../dicom/writing/result-uid.ts';
 import { secondaryCapture } from '../../dicom/sc/secondary-capture.ts';
 import { maskAboveThreshold } from '../../dicom/seg/bit-mask.ts';
 import { segmentation } from '../../dicom/seg/segmentation.ts';

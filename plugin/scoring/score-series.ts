@@ -1,6 +1,6 @@
 import type { DicomPool } from '../../dicom/pool.ts';
 import type { Heatmap, ScoredSlice, ScoreValues } from '../../dicom/result.ts';
-import { contours } from '../../dicom/contour.ts';
+import { contours } from '../../dicom/writing/contour.ts';
 import type { Slice } from '../../dicom/slice.ts';
 import type { Bundle } from '../../inference/bundle/schema.ts';
 import type { InputSlice, Scorer, SliceScore } from '../../inference/scorer.ts';

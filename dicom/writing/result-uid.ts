@@ -1,5 +1,5 @@
-import type { ResultContext } from './result.ts';
-import { uidFrom } from './uid.ts';
+import type { ResultContext } from '../result.ts';
+import { uidFrom } from '../uid.ts';
 
 /**
  * The UID of a part of a result: `kind` says which (an object, a series, a finding), `index` which one of its

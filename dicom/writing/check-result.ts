@@ -1,6 +1,6 @@
 import { stringOf } from './keyword.ts';
-import type { Heatmap, ResultContext, ScoredSlice, ScoreValues, StudyResult } from './result.ts';
-import { isUID } from './uid.ts';
+import type { Heatmap, ResultContext, ScoredSlice, ScoreValues, StudyResult } from '../result.ts';
+import { isUID } from '../uid.ts';
 
 /**
  * Throws where a result cannot become objects; the message names the field and, of a slice, its SOP Instance

@@ -1,5 +1,5 @@
-import type { Heatmap } from './result.ts';
-import type { Affine } from './slice.ts';
+import type { Heatmap } from '../result.ts';
+import type { Affine } from '../slice.ts';
 
 const { floor, max, min } = Math;
 

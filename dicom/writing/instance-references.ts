@@ -1,6 +1,6 @@
 import { type Attributes, stringOf } from './keyword.ts';
-import type { DicomJson } from './dicom-json.ts';
-import type { ScoredSlice } from './result.ts';
+import type { DicomJson } from '../dicom-json.ts';
+import type { ScoredSlice } from '../result.ts';
 
 /** Where a reference to an instance stands inside an item of ReferencedSeriesSequence: each IOD has its own. */
 type ReferenceSequence = 'ReferencedInstanceSequence' | 'ReferencedImageSequence' | 'ReferencedSOPSequence';

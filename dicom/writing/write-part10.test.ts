@@ -1,6 +1,6 @@
-import { describeWith } from '../fixtures/required-program.ts';
+import { describeWith } from '../../fixtures/required-program.ts';
 import { dataSet } from './keyword.ts';
-import type { DicomJson } from './dicom-json.ts';
+import type { DicomJson } from '../dicom-json.ts';
 import { judge, PYTHON, readByPydicom } from './scored-study.fixture.ts';
 import { writePart10 } from './write-part10.ts';
 

@@ -1,8 +1,8 @@
 import { type Attributes, dataSet, stringOf } from './keyword.ts';
 import { dateTime } from './date-time.ts';
-import type { DicomJson } from './dicom-json.ts';
+import type { DicomJson } from '../dicom-json.ts';
 import { contributingEquipment, generalEquipment } from './equipment.ts';
-import type { ResultContext, ResultObject } from './result.ts';
+import type { ResultContext, ResultObject } from '../result.ts';
 import { resultUid } from './result-uid.ts';
 import { patientAndStudy } from './source-attributes.ts';
 import { withoutMiddle } from './without-middle.ts';

@@ -1,6 +1,6 @@
 import { contours, type Point } from './contour.ts';
-import type { Heatmap } from './result.ts';
-import type { Affine } from './slice.ts';
+import type { Heatmap } from '../result.ts';
+import type { Affine } from '../slice.ts';
 
 const THRESHOLD = 0.5;
 

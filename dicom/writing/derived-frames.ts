@@ -1,12 +1,12 @@
 import { sourceReference } from './composite-object.ts';
 import { functionalGroups } from './functional-group-sequences.ts';
-import { frameAttributes } from './functional-groups.ts';
+import { frameAttributes } from '../functional-groups.ts';
 import { referencedSeries, uniqueInstances } from './instance-references.ts';
 import { type Attributes, dataSet, stringOf, stringsOf } from './keyword.ts';
-import type { DicomJson } from './dicom-json.ts';
-import type { ScoredSlice } from './result.ts';
+import type { DicomJson } from '../dicom-json.ts';
+import type { ScoredSlice } from '../result.ts';
 import { copied } from './source-attributes.ts';
-import { type Code, codeItem, DCM, QFAE_CODING_SCHEME } from './sr/code.ts';
+import { type Code, codeItem, DCM, QFAE_CODING_SCHEME } from '../sr/code.ts';
 
 /** What tells the frames of one kind of derived object from those of another. */
 export interface FrameKind {

@@ -1,15 +1,15 @@
-import { gridToSlice, resize } from '../inference/preprocess.ts';
-import { MemorySource } from './reading/byte-source.ts';
-import { readInstance, type Instance } from './reading/part10.ts';
-import { decodeFrame } from './decoding/frame.ts';
-import type { Heatmap, ResultObject, ScoredSlice } from './result.ts';
+import { gridToSlice, resize } from '../../inference/preprocess.ts';
+import { MemorySource } from '../reading/byte-source.ts';
+import { readInstance, type Instance } from '../reading/part10.ts';
+import { decodeFrame } from '../decoding/frame.ts';
+import type { Heatmap, ResultObject, ScoredSlice } from '../result.ts';
 import { mapOnSlice } from './anomaly-map.ts';
 import { contours } from './contour.ts';
-import { parametricMap, parametricMapFrame } from './pm/parametric-map.ts';
-import { heatmapOverlay } from './sc/heatmap-overlay.ts';
-import { secondaryCapture } from './sc/secondary-capture.ts';
-import { maskAboveThreshold } from './seg/bit-mask.ts';
-import { segmentation } from './seg/segmentation.ts';
+import { parametricMap, parametricMapFrame } from '../pm/parametric-map.ts';
+import { heatmapOverlay } from '../sc/heatmap-overlay.ts';
+import { secondaryCapture } from '../sc/secondary-capture.ts';
+import { maskAboveThreshold } from '../seg/bit-mask.ts';
+import { segmentation } from '../seg/segmentation.ts';
 import { SOURCES, type ScoredStudy } from './scored-study.fixture.ts';
 
 /** Of the model. */

@@ -1,5 +1,5 @@
 import { type Attributes, dataSet } from './keyword.ts';
-import type { DicomJson } from './dicom-json.ts';
+import type { DicomJson } from '../dicom-json.ts';
 
 /**
  * The functional groups of a multi-frame object (PS3.3 C.7.6.16): a group that is the same in all frames goes to

@@ -1,8 +1,8 @@
 import dcmjs from 'dcmjs';
 import { stringOf } from './keyword.ts';
 import { decimalString } from './decimal-string.ts';
-import type { DicomJson, DicomJsonAttribute, DicomJsonValue } from './dicom-json.ts';
-import { isUID } from './uid.ts';
+import type { DicomJson, DicomJsonAttribute, DicomJsonValue } from '../dicom-json.ts';
+import { isUID } from '../uid.ts';
 
 /** Of this writer, in the file meta information (PS3.7 D.3.3.2): a fixed UID under 2.25. */
 const IMPLEMENTATION_CLASS_UID = '2.25.137795686458505611234497828443890529548';

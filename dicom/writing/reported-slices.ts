@@ -1,4 +1,4 @@
-import type { ScoredSlice, StudyResult } from './result.ts';
+import type { ScoredSlice, StudyResult } from '../result.ts';
 
 /** A scored slice and its place in `StudyResult.slices`, from 0. */
 export interface ReportedSlice {

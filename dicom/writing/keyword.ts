@@ -1,7 +1,7 @@
 import dcmjs from 'dcmjs';
 import { decimalString } from './decimal-string.ts';
-import type { DicomJson, DicomJsonAttribute, DicomJsonValue } from './dicom-json.ts';
-import { attributeOf, itemsOf as itemsOfTag } from './reading/attribute.ts';
+import type { DicomJson, DicomJsonAttribute, DicomJsonValue } from '../dicom-json.ts';
+import { attributeOf, itemsOf as itemsOfTag } from '../reading/attribute.ts';
 import { hasForm, TEXT_LENGTHS } from './value-form.ts';
 
 /** Attributes by keyword (PS3.6), as one writes them; items of a sequence are such objects again. */

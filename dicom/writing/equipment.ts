@@ -1,5 +1,5 @@
 import type { Attributes } from './keyword.ts';
-import type { Algorithm } from './result.ts';
+import type { Algorithm } from '../result.ts';
 
 /** General Equipment module (PS3.3 C.7.5.1): this node made the object. */
 export function generalEquipment(algorithm: Algorithm): Attributes {

@@ -1,7 +1,7 @@
 import { dictionaryEntry, stringOf } from './keyword.ts';
-import { attributeOf } from './reading/attribute.ts';
-import type { DicomJson, DicomJsonAttribute, DicomJsonValue } from './dicom-json.ts';
-import { isUID } from './uid.ts';
+import { attributeOf } from '../reading/attribute.ts';
+import type { DicomJson, DicomJsonAttribute, DicomJsonValue } from '../dicom-json.ts';
+import { isUID } from '../uid.ts';
 import { hasForm } from './value-form.ts';
 
 /** Patient and General Study modules, type 2 (PS3.3 C.7.1.1, C.7.2.1): empty where the source has no value. */

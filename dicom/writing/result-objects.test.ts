@@ -1,10 +1,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describeWith } from '../fixtures/required-program.ts';
-import type { DicomJson } from './dicom-json.ts';
+import { describeWith } from '../../fixtures/required-program.ts';
+import type { DicomJson } from '../dicom-json.ts';
 import { stringOf } from './keyword.ts';
-import { pydicom, python } from './pydicom-reference.ts';
+import { pydicom, python } from '../pydicom-reference.ts';
 import { everyObject, judge, SOURCES } from './scored-study.fixture.ts';
 
 /** What dciodvfy calls the IOD of each kind. */

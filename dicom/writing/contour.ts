@@ -1,5 +1,5 @@
 import { transform } from './anomaly-map.ts';
-import type { Heatmap } from './result.ts';
+import type { Heatmap } from '../result.ts';
 
 /** x along columns, y along rows, in the slice's continuous coordinates (PS3.3 C.18.6.1.2). */
 export type Point = readonly [x: number, y: number];
