@@ -2,7 +2,7 @@
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { parentPort, workerData } from 'node:worker_threads';
 import { ADAM_CHUNK, adamGraph, adamScalars } from './adam.ts';
-import type { EngineOptions, EngineReply, EngineRequest, EngineState, Feeds } from './engine.ts';
+import type { EngineOptions, EngineReply, EngineCommand, EngineState, Feeds } from './engine.ts';
 import { gradientName } from './training-graph.ts';
 
 const { training, evaluation, weightsFolder, threads } = workerData as EngineOptions;
@@ -143,8 +143,13 @@ try {
   const methods = await open();
   // One at a time: an update must see all gradients that were asked for before it.
   let last: Promise<void> = Promise.resolve();
-  port.on('message', ({ id, method, argument }: EngineRequest) => {
+  port.on('message', (command: EngineCommand) => {
     last = last.then(async () => {
+      if (command === 'close') {
+        port.close();
+        return;
+      }
+      const { id, method, argument } = command;
       try {
         reply({ id, result: await methods[method](argument as never) });
       } catch (error) {

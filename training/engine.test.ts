@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { golden, goldenConfig, GOLDEN_FOLDER, maxError, openGolden } from '../fixtures/golden.ts';
 import { readFloats } from '../inference/safetensors.ts';
 import { Engine, freshState } from './engine.ts';
@@ -190,4 +191,13 @@ test('a gradient that is no number is refused, and the parameters stay', async (
   await engine.accumulate(feeds(0, BATCH, Infinity));
   await expect(engine.update({ rate: 1e-3, beta1: 0.9, step: 1 })).rejects.toThrow('not a finite number');
   expect(await engine.state()).toEqual(initial);
+});
+
+test('closed while a micro-batch is under way, it rejects that and the process goes on', async () => {
+  const engine = await openEngine();
+  const running = engine.accumulate(feeds());
+  const outcome = expect(running).rejects.toThrow('the training engine was closed');
+  await sleep(20); // the run has begun
+  await engine.close();
+  await outcome;
 });

@@ -31,6 +31,9 @@ export interface EngineRequest {
   readonly argument: unknown;
 }
 
+/** What an engine asks of its thread. */
+export type EngineCommand = EngineRequest | 'close';
+
 /** The first reply has id 0 and says that the engine is open. */
 export type EngineReply =
   { readonly id: number; readonly result: unknown } | { readonly id: number; readonly error: string };
@@ -59,6 +62,7 @@ export function freshState(
  */
 export class Engine {
   readonly #worker: Worker;
+  readonly #exited: Promise<unknown>;
   readonly #waiting = new Map<number, { resolve: (result: never) => void; reject: (error: Error) => void }>();
   #lastId = 0;
   #ended: Error | undefined;
@@ -74,6 +78,7 @@ export class Engine {
     worker.on('error', (error) => {
       this.#end(new Error(`the training thread failed: ${String(error)}`, { cause: error }));
     });
+    this.#exited = new Promise((resolve) => worker.once('exit', resolve));
     worker.on('exit', () => {
       this.#end(new Error('the training thread has ended'));
     });
@@ -125,9 +130,11 @@ export class Engine {
     return this.#call('state', undefined);
   }
 
-  /** Ends the thread; what is in progress is rejected. */
+  /** Rejects what is in progress and waits for the thread to end, as `Session.close` does and for its reason. */
   async close(): Promise<void> {
-    await this.#worker.terminate();
+    this.#end(new Error('the training engine was closed'));
+    this.#worker.postMessage('close' satisfies EngineCommand);
+    await this.#exited;
   }
 
   #call<T>(method: keyof EngineMethods, argument: unknown, transfer: ArrayBuffer[] = []): Promise<T> {

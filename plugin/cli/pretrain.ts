@@ -15,26 +15,11 @@ import {
   profileName,
   stepReport,
   stopSignal,
+  type RunOptions,
 } from './train.ts';
 
-interface PretrainOptions {
-  cache: string;
-  profile: string;
-  pictures?: string;
-  patientPattern?: RegExp;
-  run?: string;
+interface PretrainOptions extends RunOptions {
   model: PretrainingModelName;
-  epochs: number;
-  batchSize: number;
-  microBatch: number;
-  rate: number;
-  seed: number;
-  heldOut: number;
-  alpha: number;
-  checkpointEvery: number;
-  threads?: number;
-  dryRun?: true;
-  json?: true;
 }
 
 /** `qfae pretrain`: a small masked autoencoder from a slice cache, for sites without published weights. */

@@ -13,15 +13,13 @@ import { loadSettings } from '../settings.ts';
 import { version } from '../version.ts';
 import { wholeNumber } from './arguments.ts';
 
-interface TrainOptions {
+/** What `train` and `pretrain` are both told. */
+export interface RunOptions {
   cache: string;
   profile: string;
-  bundle?: string;
-  continue?: true;
   pictures?: string;
   patientPattern?: RegExp;
   run?: string;
-  loss: LossName;
   epochs: number;
   batchSize: number;
   microBatch: number;
@@ -33,6 +31,12 @@ interface TrainOptions {
   threads?: number;
   dryRun?: true;
   json?: true;
+}
+
+interface TrainOptions extends RunOptions {
+  bundle?: string;
+  continue?: true;
+  loss: LossName;
 }
 
 /** `qfae train`: trains on a slice cache, in this process, and adds a calibrated bundle. */

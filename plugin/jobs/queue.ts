@@ -17,8 +17,11 @@ export type ScoreStudy = (
   attempt: { last: boolean; signal: AbortSignal },
 ) => Promise<void>;
 
-/** A study that ends the process so many times is not tried again. */
-const crashLimit = 3;
+/**
+ * A study during which the process ended so many times is not tried again: it may be what ends it. Not fewer, since
+ * power cuts and restarts count as well.
+ */
+const crashLimit = 10;
 
 /** The durable queue of studies to score (pg-boss). */
 export class JobQueue {
