@@ -11,6 +11,7 @@ import { imageScore, pixelMap } from '../inference/model/scores.ts';
 import type { ImageReduction, MapReduction } from '../inference/model/scores.ts';
 import { Graph } from '../inference/onnx/graph.ts';
 import type { Tensor } from '../inference/onnx/tensor.ts';
+import { matrixWork } from '../inference/onnx/work.ts';
 import { gradients } from './autodiff/gradients.ts';
 import { trainingLoss } from './loss.ts';
 import type { LossName } from './loss.ts';
@@ -27,6 +28,8 @@ export interface TrainingGraph {
   readonly parameters: readonly TrainedParameter[];
   /** Shapes of the data inputs by name. */
   readonly data: Readonly<Record<string, readonly number[]>>;
+  /** Floating-point operations of the matrix products of one run; a multiply-add counts as two. */
+  readonly work: number;
 }
 
 /** The name of the output that holds a parameter's gradient. */
@@ -145,7 +148,7 @@ export function differentiated(
     graph.output(gradientName(tensors[i].name), gradient);
   });
   const parameters = tensors.map(({ name, shape }) => ({ name, shape: shape as number[] }));
-  return { graph: graph.toBytes(), parameters, data };
+  return { graph: graph.toBytes(), parameters, data, work: matrixWork(graph, 1) };
 }
 
 /** Encoders, projections, Q-Former, dropout, decoder: as inference's `qfae`, which has no dropout. */

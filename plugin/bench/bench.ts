@@ -1,5 +1,7 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { benchScore } from './score.ts';
+import { benchTrain, trainParts } from './train.ts';
+import type { TrainPart } from './train.ts';
 
 /** `npm run bench -- <what>`: speed against a reference that is measured in the same run. */
 const program = new Command('bench')
@@ -20,8 +22,32 @@ program
       prepack: options.prepack ?? false,
       ...(options.threads !== undefined && { threads: Number(options.threads) }),
     });
-    if (program.opts<{ json?: true }>().json) console.log(JSON.stringify(results));
-    else console.table(results);
+    print(results);
   });
+
+program
+  .command('train')
+  .description('a training step of the full-size brain-mri model with random weights, on the CPU')
+  .addOption(
+    new Option('--parts <names...>', 'parts of the step').choices(trainParts).default([...trainParts]),
+  )
+  .option('--batch <n>', 'slices in a step', '2')
+  .option('--steps <n>', 'steps of each part', '3')
+  .option('--threads <n>', 'threads of onnxruntime (default: its own choice)')
+  .action(async (options: { parts: TrainPart[]; batch: string; steps: string; threads?: string }) => {
+    print(
+      await benchTrain({
+        parts: options.parts,
+        batch: Number(options.batch),
+        steps: Number(options.steps),
+        ...(options.threads !== undefined && { threads: Number(options.threads) }),
+      }),
+    );
+  });
+
+function print(results: object[]): void {
+  if (program.opts<{ json?: true }>().json) console.log(JSON.stringify(results));
+  else console.table(results);
+}
 
 await program.parseAsync();
