@@ -126,7 +126,9 @@ export class OrthancArchive extends DicomWebArchive {
     }
     const studies = await this.#changedStudies(database, page.Changes);
     await database.transaction(async (transaction) => {
-      for (const study of studies) await noteArrival(transaction, this.name, study);
+      for (const [study, instances] of studies) {
+        await noteArrival(transaction, this.name, study, { instances });
+      }
       await move(transaction, page.Last);
     });
     return !page.Done;
@@ -152,8 +154,8 @@ export class OrthancArchive extends DicomWebArchive {
     );
   }
 
-  /** StudyInstanceUIDs of the studies that instances were added to, other than our own results. */
-  async #changedStudies(database: Database, changes: Change[]): Promise<Set<string>> {
+  /** How many instances, other than our own results, were added to which study. */
+  async #changedStudies(database: Database, changes: Change[]): Promise<Map<string, number>> {
     const instances = new Map<string, string>();
     for (const { ChangeType, ID } of changes) {
       if (ChangeType !== 'NewInstance') continue;
@@ -161,13 +163,18 @@ export class OrthancArchive extends DicomWebArchive {
       if (instance) instances.set(instance.MainDicomTags.SOPInstanceUID, instance.ParentSeries);
     }
     const own = await ownObjects(database, this.name, [...instances.keys()]);
-    const series = new Set([...instances].filter(([uid]) => !own.has(uid)).map(([, parent]) => parent));
-    const studies = new Set<string>();
-    for (const ID of series) {
+    const bySeries = Map.groupBy(
+      [...instances].filter(([uid]) => !own.has(uid)),
+      ([, parent]) => parent,
+    );
+    const studies = new Map<string, number>();
+    for (const [ID, added] of bySeries) {
       const study = await this.#optional<{ MainDicomTags: { StudyInstanceUID: string } }>(
         `/series/${ID}/study`,
       );
-      if (study) studies.add(study.MainDicomTags.StudyInstanceUID);
+      if (!study) continue;
+      const uid = study.MainDicomTags.StudyInstanceUID;
+      studies.set(uid, (studies.get(uid) ?? 0) + added.length);
     }
     return studies;
   }

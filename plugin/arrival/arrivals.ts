@@ -1,11 +1,25 @@
 import type { Queryable } from '../database/database.ts';
 
-/** A study of which something arrived, now quiet. */
-export interface QuietStudy {
+/** A study of which something arrived, and that was not taken for scoring since. */
+export interface Arrival {
   archive: string;
   studyInstanceUID: string;
+  /** When the first of it arrived. */
+  firstSeenAt: Date;
   /** When the last of it arrived. */
   changedAt: Date;
+  /** How many of its instances have arrived since `firstSeenAt`; those that were there before do not count. */
+  instances: number;
+  /** AE title of the last C-STORE sender. */
+  sourceAETitle: string | null;
+}
+
+/** What came, beside the fact that something came. */
+export interface ArrivalDetail {
+  at?: Date;
+  /** Default 1. */
+  instances?: number;
+  sourceAETitle?: string;
 }
 
 /** Notes that something of a study arrived: its quiet time starts anew. */
@@ -13,14 +27,25 @@ export async function noteArrival(
   on: Queryable,
   archive: string,
   studyInstanceUID: string,
-  at: Date = new Date(),
+  { at = new Date(), instances = 1, sourceAETitle }: ArrivalDetail = {},
 ): Promise<void> {
   await on.query(
-    `insert into arrival (archive, study_instance_uid, changed_at) values ($1, $2, $3)
+    `insert into arrival (archive, study_instance_uid, first_seen_at, changed_at, instances, source_ae_title)
+     values ($1, $2, $3, $3, $4, $5)
      on conflict (archive, study_instance_uid) do update
-       set changed_at = greatest(arrival.changed_at, excluded.changed_at)`,
-    [archive, studyInstanceUID, at],
+       set changed_at = greatest(arrival.changed_at, excluded.changed_at),
+         instances = arrival.instances + excluded.instances,
+         source_ae_title = coalesce(excluded.source_ae_title, arrival.source_ae_title)`,
+    [archive, studyInstanceUID, at, instances, sourceAETitle ?? null],
   );
+}
+
+const columns = `archive, study_instance_uid as "studyInstanceUID", first_seen_at as "firstSeenAt",
+  changed_at as "changedAt", instances, source_ae_title as "sourceAETitle"`;
+
+/** Every study of which something arrived, the one that waits longest first. */
+export async function arrivals(on: Queryable): Promise<Arrival[]> {
+  return on.query<Arrival>(`select ${columns} from arrival order by changed_at`);
 }
 
 /** Studies of which nothing has arrived for `quietSeconds`, the one that waits longest first. */
@@ -28,16 +53,14 @@ export async function quietStudies(
   on: Queryable,
   quietSeconds: number,
   now: Date = new Date(),
-): Promise<QuietStudy[]> {
-  return on.query<QuietStudy>(
-    `select archive, study_instance_uid as "studyInstanceUID", changed_at as "changedAt"
-     from arrival where changed_at <= $1 order by changed_at`,
-    [new Date(now.getTime() - quietSeconds * 1000)],
-  );
+): Promise<Arrival[]> {
+  return on.query<Arrival>(`select ${columns} from arrival where changed_at <= $1 order by changed_at`, [
+    new Date(now.getTime() - quietSeconds * 1000),
+  ]);
 }
 
 /** Takes a study off the list, unless something more of it arrived since `changedAt`. */
-export async function takeArrival(on: Queryable, study: QuietStudy): Promise<boolean> {
+export async function takeArrival(on: Queryable, study: Arrival): Promise<boolean> {
   const rows = await on.query(
     `delete from arrival where archive = $1 and study_instance_uid = $2 and changed_at = $3 returning archive`,
     [study.archive, study.studyInstanceUID, study.changedAt],

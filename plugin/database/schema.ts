@@ -75,6 +75,12 @@ const migrations: string[][] = [
        started_at timestamptz not null
      )`,
   ],
+  [
+    // What rules on the completeness of a study look at.
+    'alter table arrival add column first_seen_at timestamptz not null default now()',
+    'alter table arrival add column instances integer not null default 1',
+    'alter table arrival add column source_ae_title text',
+  ],
 ];
 
 /**

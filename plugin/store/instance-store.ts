@@ -33,11 +33,12 @@ export class InstanceStore {
    * process, however that ends.
    *
    * @param options.arrival whether the study may now be due for scoring (not for our own results).
+   * @param options.sourceAETitle who sent it by C-STORE.
    */
   async add(
     file: string,
     header: InstanceHeader,
-    options: { arrival: boolean },
+    options: { arrival: boolean; sourceAETitle?: string },
   ): Promise<'stored' | 'already there'> {
     const stored = await this.#entry(this.#database, header.sopInstanceUID);
     if (stored) {
@@ -71,7 +72,12 @@ export class InstanceStore {
           attributesOf('instance', dataset),
         ],
       );
-      if (options.arrival) await noteArrival(transaction, localArchiveName, studyInstanceUID);
+      const { arrival, sourceAETitle } = options;
+      if (arrival) {
+        await noteArrival(transaction, localArchiveName, studyInstanceUID, {
+          ...(sourceAETitle !== undefined && { sourceAETitle }),
+        });
+      }
     });
     return 'stored';
   }

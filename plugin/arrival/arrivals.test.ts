@@ -1,0 +1,46 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openEmbeddedDatabase, type Database } from '../database/database.ts';
+import { arrivals, noteArrival, quietStudies, takeArrival } from './arrivals.ts';
+
+let folder: string;
+let database: Database;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'qfae-arrivals-'));
+  database = await openEmbeddedDatabase(join(folder, 'database'));
+});
+
+afterAll(async () => {
+  await database.close();
+  rmSync(folder, { recursive: true });
+});
+
+const at = (second: number) => new Date(Date.UTC(2026, 0, 1, 0, 0, second));
+
+test('a study keeps its first time, its last time, its sender and how much came', async () => {
+  await noteArrival(database, 'local', '1.2.3', { at: at(5), sourceAETitle: 'CT1' });
+  await noteArrival(database, 'local', '1.2.3', { at: at(9), instances: 4 });
+  await noteArrival(database, 'local', '1.2.3', { at: at(7) });
+  expect(await arrivals(database)).toEqual([
+    {
+      archive: 'local',
+      studyInstanceUID: '1.2.3',
+      firstSeenAt: at(5),
+      changedAt: at(9),
+      instances: 6,
+      sourceAETitle: 'CT1',
+    },
+  ]);
+});
+
+test('a study is quiet when its last instance is old enough, and is not taken if more came', async () => {
+  expect(await quietStudies(database, 10, at(18))).toEqual([]);
+  const [quiet] = await quietStudies(database, 10, at(19));
+  await noteArrival(database, 'local', '1.2.3', { at: at(20) });
+  expect(await takeArrival(database, quiet)).toBe(false);
+  const [later] = await quietStudies(database, 10, at(30));
+  expect(await takeArrival(database, later)).toBe(true);
+  expect(await arrivals(database)).toEqual([]);
+});
