@@ -1,9 +1,10 @@
 /** Runs one onnxruntime session: `run()` blocks its thread, so it has one of its own. Spoken to by `session.ts`. */
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { parentPort, workerData } from 'node:worker_threads';
+import { runtimeOptions } from './execution-provider.ts';
 import type { Command, Reply, SessionOptions } from './session.ts';
 
-const { graph, weightsFolder, threads, prepack = false } = workerData as SessionOptions;
+const { graph, ...options } = workerData as SessionOptions;
 const port = parentPort!;
 
 const reply = (message: Reply) => {
@@ -13,22 +14,7 @@ const reply = (message: Reply) => {
 const reason = (error: unknown) => (error instanceof Error ? error.message : String(error));
 
 try {
-  const session = await InferenceSession.create(graph, {
-    ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
-    // A third of the memory less, at no cost in time.
-    enableMemPattern: false,
-    extra: {
-      session: {
-        // Unpacked weights are used where they lie in the file: pages are shared between sessions.
-        disable_prepacking: prepack ? '0' : '1',
-        // Threads that wait leave the processor to the rest of the node.
-        'intra_op.allow_spinning': '0',
-        ...(weightsFolder === undefined
-          ? {}
-          : { model_external_initializers_file_folder_path: weightsFolder }),
-      },
-    },
-  });
+  const session = await InferenceSession.create(graph, runtimeOptions(options));
   port.on('message', (command: Command) => {
     if (command === 'close') {
       port.close();

@@ -1,22 +1,14 @@
 import { Worker } from 'node:worker_threads';
+import type { RuntimeOptions } from './execution-provider.ts';
 
 export interface TensorValue {
   readonly data: Float32Array;
   readonly dims: readonly number[];
 }
 
-export interface SessionOptions {
+export interface SessionOptions extends Omit<RuntimeOptions, 'deviceOutputs'> {
   /** An ONNX model. */
   readonly graph: Uint8Array;
-  /** Where the graph's external weights lie; none if it has none. */
-  readonly weightsFolder?: string;
-  /** Threads of onnxruntime within an operator; its own choice if left out. */
-  readonly threads?: number;
-  /**
-   * Whether weights are copied into the order in which the kernels read them: faster at small batches, slow to
-   * open, and up to twice the memory. Default: they are used where they lie in the file.
-   */
-  readonly prepack?: boolean;
 }
 
 /** What a session asks of its thread. */
@@ -71,7 +63,7 @@ export class Session {
     });
   }
 
-  /** Throws if onnxruntime refuses the graph or a weight file is missing. */
+  /** Throws if onnxruntime refuses the graph, a weight file is missing, or the provider does not work here. */
   static async open(options: SessionOptions): Promise<Session> {
     const worker = new Worker(new URL('./session-worker.ts', import.meta.url), { workerData: options });
     const session = new Session(worker);

@@ -1,24 +1,15 @@
 /** Runs the sessions of a training engine and keeps its state; spoken to by `engine.ts`. */
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { parentPort, workerData } from 'node:worker_threads';
+import { runtimeOptions } from '../inference/execution-provider.ts';
 import { ADAM_CHUNK, adamGraph, adamScalars } from './adam.ts';
 import type { EngineOptions, EngineReply, EngineCommand, EngineState, Feeds } from './engine.ts';
 import { gradientName } from './training-graph.ts';
 
-const { training, evaluation, weightsFolder, threads } = workerData as EngineOptions;
+const { training, evaluation, ...runtime } = workerData as EngineOptions;
 const port = parentPort!;
 
-const options: InferenceSession.SessionOptions = {
-  ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
-  enableMemPattern: false,
-  extra: {
-    session: {
-      disable_prepacking: '1',
-      'intra_op.allow_spinning': '0',
-      ...(weightsFolder === undefined ? {} : { model_external_initializers_file_folder_path: weightsFolder }),
-    },
-  },
-};
+const options = runtimeOptions(runtime);
 
 const size = (shape: readonly number[]) => shape.reduce((product, length) => product * length, 1);
 
