@@ -9,6 +9,7 @@ import { OrthancArchive } from './archive/orthanc.ts';
 import { discardUnfinished, openDataFolder } from './data-folder/data-folder.ts';
 import { lockDataFolder } from './data-folder/lock.ts';
 import { openEmbeddedDatabase } from './database/database.ts';
+import { startStoreScp } from './dimse/store-scp.ts';
 import { createHttpServer } from './http/server.ts';
 import { JobQueue } from './jobs/queue.ts';
 import { scoreStudyJob } from './jobs/score-study.ts';
@@ -88,6 +89,14 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
       log,
       onHint: () => orthanc?.hint(),
     });
+    if (settings.cStore.enabled) {
+      const scp = await startStoreScp(
+        { store, pool, incoming: folder.incoming, instanceBytes: settings.limits.instanceBytes, log },
+        settings.cStore,
+      );
+      closers.push(() => scp.close());
+      log.info({ aeTitle: settings.cStore.aeTitle, port: scp.port }, 'C-STORE is listening');
+    }
     server.listen(settings.http.port, settings.http.host);
     await once(server, 'listening');
     closers.push(async () => {

@@ -30,7 +30,11 @@ test('a variable overrides the file', () => {
     QFAE_ARRIVAL_QUIET_SECONDS: '2.5',
     QFAE_ORTHANC_URL: 'http://127.0.0.1:8042',
     QFAE_ORTHANC_PASSWORD: '0123',
+    QFAE_ARCHIVES: '{vna: {type: dicom, aeTitle: VNA, host: 10.0.0.5}}',
+    QFAE_C_STORE_AE_TITLE: 'SCORER',
   });
+  expect(settings.archives['vna']).toMatchObject({ aeTitle: 'VNA', port: 104, callingAETitle: 'QFAE' });
+  expect(settings.cStore).toMatchObject({ enabled: false, aeTitle: 'SCORER', port: 11112 });
   expect(settings.arrival.quietSeconds).toBe(2.5);
   expect(settings.http.port).toBe(1);
   expect(settings.orthanc?.url).toBe('http://127.0.0.1:8042');
@@ -47,6 +51,10 @@ test.each([
     'orthanc:\n  url: http://me:secret@127.0.0.1:8042\n',
     /^(?!.*secret).*qfae\.yaml:2: orthanc\.url: give username/,
   ],
+  ['cStore:\n  enabled: true\n', /qfae\.yaml:\d+: cStore\.senders: name those who may send/],
+  ['cStore:\n  aeTitle: AN_AE_TITLE_TOO_LONG\n', /qfae\.yaml:2: cStore\.aeTitle: not an AE title/],
+  ['archives:\n  local:\n    type: dicom\n', /qfae\.yaml:\d+: archives\.local: this name is taken/],
+  ['archives:\n  pacs:\n    type: dicom\n    aeTitle: A\n', /qfae\.yaml:\d+: archives\.pacs\.host/],
 ])('a wrong file is refused with line and reason: %j', (text, message) => {
   expect(() => loadSettings({ QFAE_CONFIG: fileWith(text) })).toThrow(message);
 });

@@ -4,6 +4,46 @@ import { z } from 'zod';
 
 const seconds = z.number().positive();
 const onOrOff = z.enum(['on', 'off']);
+/** An address without credentials in it: those are settings of their own. */
+const httpAddress = z
+  .url({ protocol: /^https?$/ })
+  .refine((url) => new URL(url).username === '', 'give username and password as settings of their own');
+/** PS3.5 6.2: at most 16 characters, not only spaces, no backslash and no control characters. */
+const aeTitle = z.string().regex(/^(?=.*[^ ])[ -[\]-~]{1,16}$/, 'not an AE title');
+/** Names of archives that have their own settings. */
+const reservedArchives = ['local', 'orthanc'];
+
+const archiveSchema = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z.literal('dicomweb'),
+    /** Root of the DICOMweb service. */
+    url: httpAddress,
+    username: z.string().optional(),
+    password: z.string().optional(),
+    /** Sent as a bearer token instead of username and password. */
+    token: z.string().optional(),
+    timeoutSeconds: seconds.default(60),
+    /** Whether studies that arrive in it are scored: it is asked for them every `pollSeconds`. */
+    watch: z.boolean().default(false),
+    pollSeconds: seconds.default(30),
+    /** Only studies whose date is no more than this many days ago are seen to arrive or to grow. */
+    watchDays: z.number().int().min(0).max(366).default(3),
+    /** As `arrival.since`, for this archive. */
+    since: z.iso.datetime({ offset: true }).optional(),
+  }),
+  z.strictObject({
+    /** A receiver of C-STORE: results can be sent to it. */
+    type: z.literal('dicom'),
+    aeTitle,
+    host: z.string().min(1),
+    port: z.number().int().min(1).max(65535).default(104),
+    /** What the node calls itself. */
+    callingAETitle: aeTitle.default('QFAE'),
+    timeoutSeconds: seconds.default(60),
+  }),
+]);
+
+export type ArchiveSettings = z.infer<typeof archiveSchema>;
 
 /** Settings of the node, as `qfae.yaml` and `QFAE_…` variables give them. */
 export const settingsSchema = z.strictObject({
@@ -26,9 +66,7 @@ export const settingsSchema = z.strictObject({
   /** An Orthanc whose studies are scored, and that receives the results. */
   orthanc: z
     .strictObject({
-      url: z
-        .url({ protocol: /^https?$/ })
-        .refine((url) => new URL(url).username === '', 'give username and password as settings of their own'),
+      url: httpAddress,
       username: z.string().optional(),
       password: z.string().optional(),
       /** Path of the DICOMweb plugin below the URL. */
@@ -37,6 +75,37 @@ export const settingsSchema = z.strictObject({
       timeoutSeconds: seconds.default(60),
     })
     .optional(),
+  /** Other archives, by the name that rules give: sources of studies, destinations of results. */
+  archives: z
+    .record(
+      z
+        .string()
+        .regex(/^[a-z][a-z0-9-]{0,30}$/, 'not a name of small letters, digits and hyphens')
+        .refine((name) => !reservedArchives.includes(name), 'this name is taken'),
+      archiveSchema,
+      { error: (issue) => (issue.code === 'invalid_key' ? issue.issues[0].message : undefined) },
+    )
+    .default({}),
+  /** The node as a receiver of C-STORE. */
+  cStore: z
+    .strictObject({
+      enabled: z.boolean().default(false),
+      host: z.string().min(1).default('127.0.0.1'),
+      port: z.number().int().min(0).max(65535).default(11112),
+      aeTitle: aeTitle.default('QFAE'),
+      /** Who may send: an AE title, or `*` for any, where given only from this IP address. */
+      senders: z
+        .array(z.strictObject({ aeTitle: aeTitle, address: z.union([z.ipv4(), z.ipv6()]).optional() }))
+        .default([]),
+      maxAssociations: z.number().int().min(1).max(1000).default(16),
+      /** A sender that says nothing for this long is cut off. */
+      timeoutSeconds: seconds.default(60),
+    })
+    .refine(({ enabled, senders }) => !enabled || senders.length > 0, {
+      path: ['senders'],
+      message: 'name those who may send',
+    })
+    .prefault({}),
   /** Result objects. Segments and parametric maps are written of volumes: two positioned slices or more. */
   outputs: z
     .strictObject({
@@ -81,7 +150,7 @@ export type Settings = z.infer<typeof settingsSchema>;
 const otherVariables = new Set(['QFAE_CONFIG', 'QFAE_REQUIRE_PROGRAMS']);
 
 /** Keys whose variables are taken as they stand: a password of digits is no number. */
-const texts = new Set(['username', 'password']);
+const texts = new Set(['username', 'password', 'token']);
 
 /** Why settings were refused: one line a problem, each with its place. */
 export class SettingsError extends Error {

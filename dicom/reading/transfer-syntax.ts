@@ -45,3 +45,12 @@ export function transferSyntax(uid: string): TransferSyntax {
   const defaults = { explicit: true, bigEndian: false, deflated: false, mediaType: native };
   return { uid, ...defaults, ...(Object.hasOwn(syntaxes, uid) ? syntaxes[uid] : undefined) };
 }
+
+/** Every transfer syntax whose frames can be decoded here; the ones that cost the least first. */
+export const readableTransferSyntaxes: readonly string[] = [
+  explicitLittleEndian,
+  ...Object.keys(syntaxes).filter((uid) => {
+    const { codec, mediaType } = syntaxes[uid];
+    return uid !== explicitLittleEndian && (codec !== undefined || mediaType === undefined);
+  }),
+];

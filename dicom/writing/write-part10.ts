@@ -5,8 +5,8 @@ import type { DicomJson, DicomJsonAttribute, DicomJsonValue } from '../dicom-jso
 import { isUID } from '../uid.ts';
 
 /** Of this writer, in the file meta information (PS3.7 D.3.3.2): a fixed UID under 2.25. */
-const IMPLEMENTATION_CLASS_UID = '2.25.137795686458505611234497828443890529548';
-const IMPLEMENTATION_VERSION_NAME = 'QFAE';
+export const IMPLEMENTATION_CLASS_UID = '2.25.137795686458505611234497828443890529548';
+export const IMPLEMENTATION_VERSION_NAME = 'QFAE';
 const EXPLICIT_VR_LITTLE_ENDIAN = '1.2.840.10008.1.2.1';
 
 /** Bulk values by tag, of which base64 would only make copies: pixel data. */

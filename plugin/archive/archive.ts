@@ -7,20 +7,12 @@ export interface InstanceReference {
   sopClassUID: string;
 }
 
-/** Where studies come from and results go: the node's own store, or a DICOMweb server. */
-export interface Archive {
+/** Where results go. */
+export interface Destination {
   readonly name: string;
 
-  /** Every instance that the archive holds of a study; empty if it holds none. */
-  instances(studyInstanceUID: string): Promise<InstanceReference[]>;
-
-  /**
-   * Brings a series into files, one an instance: new ones in `folder`, or the archive's own, which must not be
-   * changed.
-   *
-   * @throws Error if the archive's answer did not come whole.
-   */
-  retrieve(studyInstanceUID: string, seriesInstanceUID: string, folder: string): Promise<string[]>;
+  /** Every instance that it holds of a study, empty if it holds none; undefined if it cannot be asked. */
+  instances(studyInstanceUID: string): Promise<InstanceReference[] | undefined>;
 
   /**
    * Stores result objects. An object that is already there counts as stored.
@@ -32,27 +24,42 @@ export interface Archive {
   /** Breaks off requests that are under way. */
   close(): Promise<void>;
 
-  /** Deletes what an earlier result left, where the archive permits it; true if it did. */
+  /** Deletes what an earlier result left, where that is permitted; true if it did. */
   remove(studyInstanceUID: string, objects: InstanceReference[]): Promise<boolean>;
 }
 
+/** Where studies come from, and where results go unless a rule says otherwise. */
+export interface Archive extends Destination {
+  instances(studyInstanceUID: string): Promise<InstanceReference[]>;
+
+  /**
+   * Brings a series into files, one an instance: new ones in `folder`, or the archive's own, which must not be
+   * changed.
+   *
+   * @throws Error if the archive's answer did not come whole.
+   */
+  retrieve(studyInstanceUID: string, seriesInstanceUID: string, folder: string): Promise<string[]>;
+}
+
 /**
- * Checks by query that objects are in the archive.
+ * Checks by query that objects are in an archive.
  *
+ * @returns false if it cannot be asked: all that is known is that it said it had stored them.
  * @throws Error naming the first that is missing.
  */
 export async function verifyStored(
-  archive: Archive,
+  archive: Destination,
   studyInstanceUID: string,
   objects: InstanceReference[],
-): Promise<void> {
-  const found = new Set(
-    (await archive.instances(studyInstanceUID)).map(({ sopInstanceUID }) => sopInstanceUID),
-  );
+): Promise<boolean> {
+  const instances = await archive.instances(studyInstanceUID);
+  if (!instances) return false;
+  const found = new Set(instances.map(({ sopInstanceUID }) => sopInstanceUID));
   const missing = objects.filter(({ sopInstanceUID }) => !found.has(sopInstanceUID));
   if (missing.length > 0) {
     throw new Error(
       `${archive.name}: ${missing.length} of ${objects.length} stored objects are not found by a query, first ${missing[0].sopInstanceUID}`,
     );
   }
+  return true;
 }

@@ -23,6 +23,18 @@ export interface DicomWebAddress {
   timeoutMs: number;
 }
 
+/** The header that carries credentials: of a token, or of username and password; none if neither is given. */
+export function authorization(credentials: {
+  username?: string | undefined;
+  password?: string | undefined;
+  token?: string | undefined;
+}): Record<string, string> {
+  const { username, password = '', token } = credentials;
+  if (token !== undefined) return { authorization: `Bearer ${token}` };
+  if (username === undefined) return {};
+  return { authorization: `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}` };
+}
+
 /** The client's search; its own types name a browser's XMLHttpRequest. */
 interface SearchClient {
   searchForInstances(options: {

@@ -6,7 +6,7 @@ import type { Database, Queryable } from '../database/database.ts';
 import type { Logger } from '../log.ts';
 import type { Settings } from '../settings.ts';
 import type { InstanceReference } from './archive.ts';
-import { DicomWebArchive } from './dicomweb-archive.ts';
+import { authorization, DicomWebArchive } from './dicomweb-archive.ts';
 
 type OrthancSettings = NonNullable<Settings['orthanc']>;
 
@@ -38,11 +38,7 @@ export class OrthancArchive extends DicomWebArchive {
   #hinted = new AbortController();
 
   constructor(settings: OrthancSettings) {
-    const headers: Record<string, string> = {};
-    if (settings.username !== undefined) {
-      const credentials = `${settings.username}:${settings.password ?? ''}`;
-      headers['authorization'] = `Basic ${Buffer.from(credentials).toString('base64')}`;
-    }
+    const headers = authorization(settings);
     const url = settings.url.replace(/\/$/, '');
     const timeoutMs = settings.timeoutSeconds * 1000;
     super({ name: orthancArchiveName, url: `${url}${settings.dicomWebRoot}`, headers, timeoutMs });

@@ -22,7 +22,7 @@ const failureReason = {
 } as const;
 
 /** Where the standard's storage SOP classes are (PS3.4 section B.5). */
-const storageClasses = '1.2.840.10008.5.1.4.1.1.';
+export const storageClasses = '1.2.840.10008.5.1.4.1.1.';
 
 /** What became of one part of a store request. */
 type Outcome =
