@@ -50,7 +50,15 @@ export default defineConfig(
   { files: ['fixtures/jest/*.js'], languageOptions: { globals: { process: 'readonly' } } },
   {
     files: ['plugin/dashboard/**/*.js'],
-    languageOptions: { globals: { document: 'readonly', fetch: 'readonly', setInterval: 'readonly' } },
+    languageOptions: {
+      globals: {
+        document: 'readonly',
+        EventSource: 'readonly',
+        fetch: 'readonly',
+        location: 'readonly',
+        setTimeout: 'readonly',
+      },
+    },
   },
   ...directions,
 );

@@ -10,6 +10,7 @@ import { discardUnfinished, openDataFolder } from './data-folder/data-folder.ts'
 import { lockDataFolder } from './data-folder/lock.ts';
 import { openEmbeddedDatabase } from './database/database.ts';
 import { startStoreScp } from './dimse/store-scp.ts';
+import { EventFeed } from './events/event-feed.ts';
 import { createHttpServer } from './http/server.ts';
 import { JobQueue } from './jobs/queue.ts';
 import { scoreStudyJob } from './jobs/score-study.ts';
@@ -69,7 +70,8 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
 
     const stopping = new AbortController();
     const { signal } = stopping;
-    const loops = [enqueueRegularly(queue, settings.arrival.quietSeconds, log, signal)];
+    const events = new EventFeed(database, log);
+    const loops = [enqueueRegularly(queue, settings.arrival.quietSeconds, log, signal), events.run(signal)];
     if (orthanc) {
       const since = settings.arrival.since === undefined ? undefined : new Date(settings.arrival.since);
       loops.push(orthanc.follow(database, log, since, signal));
@@ -82,6 +84,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
 
     const server = createHttpServer({
       database,
+      events,
       store,
       pool,
       incoming: folder.incoming,

@@ -80,7 +80,7 @@ describeWith(['Orthanc', 'storescu'], 'a node beside a real Orthanc', () => {
     await sleep(4000);
     expect(node.log().filter(({ msg }) => /waits to be scored/.test(String(msg)))).toHaveLength(1);
     expect(await sopClasses(study)).toHaveLength(stored.length);
-    const studies = (await (await fetch(`${node.url}/api/v1/studies`)).json()) as unknown[];
+    const { studies } = (await (await fetch(`${node.url}/api/v1/studies`)).json()) as { studies: unknown[] };
     expect(studies).toHaveLength(1);
   });
 

@@ -5,19 +5,29 @@ const shownHeatmaps = 6;
 
 const table = document.querySelector('table');
 const state = document.querySelector('#state');
-let shown = '';
+/** Events come in bursts; the list is read once for all of them. */
+const settleMs = 200;
 
-/** Reads the worklist and shows it, if it has changed. */
+let reading = false;
+let stale = false;
+
+/** Reads the worklist and shows it; once more where something happened meanwhile. */
 async function refresh() {
+  stale = true;
+  if (reading) return;
+  reading = true;
   try {
-    const answer = await fetch('/api/v1/studies');
-    if (!answer.ok) throw new Error(`answered ${answer.status}`);
-    const text = await answer.text();
-    if (text !== shown) show(JSON.parse(text));
-    shown = text;
+    while (stale) {
+      stale = false;
+      const answer = await fetch('/api/v1/studies');
+      if (!answer.ok) throw new Error(`answered ${answer.status}`);
+      show((await answer.json()).studies);
+      await new Promise((resolve) => setTimeout(resolve, settleMs));
+    }
   } catch (error) {
-    shown = '';
     state.textContent = `The node cannot be reached: ${error.message}`;
+  } finally {
+    reading = false;
   }
 }
 
@@ -69,5 +79,10 @@ function element(name, ...content) {
   return made;
 }
 
-await refresh();
-setInterval(refresh, 2000);
+const events = new EventSource('/api/v1/events');
+for (const type of ['open', 'study', 'feedback', 'reset']) events.addEventListener(type, refresh);
+// It connects again by itself, unless the node answered with something else than events.
+events.addEventListener('error', () => {
+  state.textContent = 'The node cannot be reached.';
+  if (events.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 5000);
+});

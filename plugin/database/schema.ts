@@ -81,6 +81,57 @@ const migrations: string[][] = [
     'alter table arrival add column instances integer not null default 1',
     'alter table arrival add column source_ae_title text',
   ],
+
+  [
+    // What was scored: modality, dates and descriptions, as the worklist filters by them; nothing of the patient.
+    `alter table scoring
+       add column subject jsonb,
+       add column profile text,
+       add column slices jsonb`,
+
+    // What readers say of a study; nothing is overwritten, the last entry counts.
+    `create table feedback (
+       id bigint generated always as identity primary key,
+       archive text not null,
+       study_instance_uid text not null,
+       label text not null check (label in ('normal', 'abnormal', 'artefact', 'withdrawn')),
+       reader text not null,
+       comment text,
+       given_at timestamptz not null default now()
+     )`,
+    'create index feedback_study on feedback (archive, study_instance_uid, id desc)',
+
+    // What happened, for those who watch. Its order is that of transactions: numbers are not committed in order.
+    `create table event (
+       id bigint generated always as identity primary key,
+       transaction xid8 not null default pg_current_xact_id(),
+       at timestamptz not null default now(),
+       type text not null,
+       data jsonb not null
+     )`,
+    'create index event_order on event (transaction, id)',
+    `create function note_scoring() returns trigger language plpgsql as $$
+     declare
+       row scoring := coalesce(new, old);
+     begin
+       if tg_op = 'UPDATE' and old.state = new.state and old.step is not distinct from new.step then
+         return null;
+       end if;
+       insert into event (type, data) values ('study', jsonb_build_object(
+         'archive', row.archive, 'studyInstanceUID', row.study_instance_uid, 'scoring', row.id,
+         'status', case tg_op when 'DELETE' then 'dropped' else row.state end, 'step', row.step));
+       return null;
+     end $$`,
+    `create trigger scoring_event after insert or update or delete on scoring
+       for each row execute function note_scoring()`,
+    `create function note_feedback() returns trigger language plpgsql as $$
+     begin
+       insert into event (type, data) values ('feedback', jsonb_build_object(
+         'archive', new.archive, 'studyInstanceUID', new.study_instance_uid, 'label', new.label));
+       return null;
+     end $$`,
+    `create trigger feedback_event after insert on feedback for each row execute function note_feedback()`,
+  ],
 ];
 
 /**

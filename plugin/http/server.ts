@@ -5,13 +5,12 @@ import { dicomWebPath, dicomWebRouter } from '../dicomweb/router.ts';
 import { QueryError } from '../dicomweb/query.ts';
 import { RetrieveError } from '../dicomweb/retrieve.ts';
 import type { StoreContext } from '../dicomweb/store.ts';
-import type { Database } from '../database/database.ts';
 import { DicomError } from '../../dicom/reading/dicom-error.ts';
-import { apiRouter } from './api.ts';
+import type { ApiContext } from '../api/context.ts';
+import { apiPath, apiRouter } from '../api/router.ts';
 
 /** What the HTTP service needs of the node. */
-export interface ServerContext extends StoreContext {
-  database: Database;
+export interface ServerContext extends StoreContext, ApiContext {
   /** Told that an archive may hold something new. */
   onHint: () => void;
 }
@@ -22,7 +21,7 @@ export function createHttpServer(context: ServerContext): Server {
   app.disable('x-powered-by');
   app.use(securityHeaders);
   app.use(dicomWebPath, dicomWebRouter(context));
-  app.use('/api/v1', apiRouter(context.database));
+  app.use(apiPath, apiRouter(context));
   app.post('/hooks/orthanc', (_request, response) => {
     context.onHint();
     response.status(202).end(); // at once: Orthanc's Lua waits for the answer

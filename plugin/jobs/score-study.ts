@@ -3,6 +3,7 @@ import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DicomPool } from '../../dicom/pool.ts';
 import { DicomError } from '../../dicom/reading/dicom-error.ts';
+import type { ScoredSlice } from '../../dicom/result.ts';
 import { REPORT_SOP_CLASSES } from '../../dicom/sr/measurement-report.ts';
 import { resultIdentity } from '../../dicom/writing/result-uid.ts';
 import { uidFrom } from '../../dicom/uid.ts';
@@ -14,6 +15,7 @@ import { ResultObjects } from '../scoring/result-objects.ts';
 import type { ScorerCache } from '../scoring/scorer-cache.ts';
 import { scoreSeries } from '../scoring/score-series.ts';
 import { selectSeries, type CandidateSeries, type SourceInstance } from '../scoring/series-selection.ts';
+import { subjectOf } from '../scoring/subject.ts';
 import type { Settings } from '../settings.ts';
 import { version } from '../version.ts';
 import type { ScoreStudy } from './queue.ts';
@@ -28,6 +30,7 @@ import {
   resultObjectsOnStudy,
   updateScoring,
   type Scoring,
+  type SliceRecord,
 } from './scorings.ts';
 
 /** What a job needs of the node. */
@@ -129,7 +132,11 @@ class StudyScoring {
     if (before?.sourceFingerprint === sourceFingerprint && (await this.#hasResults(before))) {
       return this.#drop('nothing new arrived');
     }
-    await updateScoring(database, id, { sourceFingerprint, bundle: bundle.id });
+    await updateScoring(database, id, {
+      sourceFingerprint,
+      bundle: bundle.id,
+      profile: bundle.profile.name,
+    });
 
     await this.#enter('retrieve');
     const series = await selectSeries(this.#candidates(sources), bundle.profile);
@@ -138,6 +145,7 @@ class StudyScoring {
       await this.#finish({ state: 'not-scored', reason: series.reason });
       return;
     }
+    await updateScoring(database, id, { subject: subjectOf(series.instances[0].header.dataset) });
     const context = resultContext(
       bundle,
       settings.outputs,
@@ -188,7 +196,12 @@ class StudyScoring {
     if (await this.#archive.remove(this.#scoring.studyInstanceUID, obsolete)) {
       await forgetResultObjects(database, this.#archive.name, obsolete);
     }
-    await this.#finish({ state: 'scored', score: score.study, resultIdentity: identity });
+    await this.#finish({
+      state: 'scored',
+      score: score.study,
+      slices: score.slices.map((scored, i) => sliceRecord(scored, series.slices[i].position)),
+      resultIdentity: identity,
+    });
     this.#log.info(
       { bundle: bundle.id, slices: score.slices.length, objects: objects.length, ...score.study },
       'study is scored',
@@ -257,6 +270,11 @@ class StudyScoring {
       finishedAt: new Date(),
     });
   }
+}
+
+function sliceRecord({ slice, score }: ScoredSlice, position: number | undefined): SliceRecord {
+  const { sopInstanceUID, frame, rows, columns } = slice;
+  return { sopInstanceUID, frame, rows, columns, position: position ?? null, score };
 }
 
 /** SOP classes of the reports that one may replace: a key object document has a similar one, and is none. */

@@ -1,9 +1,22 @@
 import type { ScoreValues } from '../../dicom/result.ts';
 import type { InstanceReference } from '../archive/archive.ts';
 import type { Queryable } from '../database/database.ts';
+import type { Subject } from '../scoring/subject.ts';
 
 /** `queued` and `running` are on their way; the others are ends. */
 export type ScoringState = 'queued' | 'running' | 'scored' | 'not-scored' | 'failed';
+
+/** A scored slice. */
+export interface SliceRecord {
+  sopInstanceUID: string;
+  /** Counted from 1. */
+  frame: number;
+  rows: number;
+  columns: number;
+  /** Along the slice normal, in millimetres. */
+  position: number | null;
+  score: ScoreValues;
+}
 
 /** What happened to one set of source instances that was asked to be scored. */
 export interface Scoring {
@@ -22,13 +35,16 @@ export interface Scoring {
   /** What the result's UIDs are made of. */
   resultIdentity: string | null;
   bundle: string | null;
+  profile: string | null;
+  /** What was scored, as headers say. */
+  subject: Subject | null;
   score: ScoreValues | null;
   finishedAt: Date | null;
 }
 
-const columns = `id, archive, study_instance_uid as "studyInstanceUID", requested_at as "requestedAt", state, step,
-  reason, source_fingerprint as "sourceFingerprint", result_identity as "resultIdentity", bundle, score,
-  finished_at as "finishedAt"`;
+export const scoringColumns = `id, archive, study_instance_uid as "studyInstanceUID", requested_at as "requestedAt", state, step,
+  reason, source_fingerprint as "sourceFingerprint", result_identity as "resultIdentity", bundle, profile, subject,
+  score, finished_at as "finishedAt"`;
 
 /** Asks for a study to be scored; nothing new where it waits already. Returns the new row's ID. */
 export async function requestScoring(
@@ -50,12 +66,14 @@ export async function requestScoring(
 
 /** The scoring of an ID; undefined where it was dropped. */
 export async function findScoring(on: Queryable, id: string): Promise<Scoring | undefined> {
-  const [row] = await on.query<Scoring>(`select ${columns} from scoring where id = $1`, [id]);
+  const [row] = await on.query<Scoring>(`select ${scoringColumns} from scoring where id = $1`, [id]);
   return row;
 }
 
 /** Changes of a scoring's row. */
-export type ScoringChange = Partial<Omit<Scoring, 'id' | 'archive' | 'studyInstanceUID' | 'requestedAt'>>;
+export type ScoringChange = Partial<
+  Omit<Scoring, 'id' | 'archive' | 'studyInstanceUID' | 'requestedAt'> & { slices: SliceRecord[] }
+>;
 
 const columnOf: Record<keyof ScoringChange, string> = {
   state: 'state',
@@ -64,7 +82,10 @@ const columnOf: Record<keyof ScoringChange, string> = {
   sourceFingerprint: 'source_fingerprint',
   resultIdentity: 'result_identity',
   bundle: 'bundle',
+  profile: 'profile',
+  subject: 'subject',
   score: 'score',
+  slices: 'slices',
   finishedAt: 'finished_at',
 };
 
@@ -73,7 +94,7 @@ export async function updateScoring(on: Queryable, id: string, change: ScoringCh
   const keys = Object.keys(change) as (keyof ScoringChange)[];
   await on.query(
     `update scoring set ${keys.map((key, i) => `${columnOf[key]} = $${i + 2}`).join(', ')} where id = $1`,
-    [id, ...keys.map((key) => change[key])],
+    [id, ...keys.map((key) => (key === 'slices' ? JSON.stringify(change[key]) : change[key]))],
   );
 }
 
@@ -89,7 +110,7 @@ export async function lastFinished(
   state: 'scored' | 'any' = 'any',
 ): Promise<Scoring | undefined> {
   const [row] = await on.query<Scoring>(
-    `select ${columns} from scoring
+    `select ${scoringColumns} from scoring
      where archive = $1 and study_instance_uid = $2 and id <> $3
        and state = any($4)
      order by requested_at desc limit 1`,
@@ -103,30 +124,24 @@ export async function lastFinished(
   return row;
 }
 
-/** A study in the worklist, with the objects of its result. */
-export interface WorklistRow extends Scoring {
-  results: InstanceReference[];
+/** All scorings of a study, the newest first. */
+export async function scoringsOfStudy(
+  on: Queryable,
+  { archive, studyInstanceUID }: Pick<Scoring, 'archive' | 'studyInstanceUID'>,
+): Promise<Scoring[]> {
+  return on.query<Scoring>(
+    `select ${scoringColumns} from scoring where archive = $1 and study_instance_uid = $2
+     order by requested_at desc, id`,
+    [archive, studyInstanceUID],
+  );
 }
 
-/**
- * Each study with its newest scoring that came to an end, else the newest; the most abnormal first, then those
- * without a score, the newest first.
- */
-export async function worklist(on: Queryable, limit: number): Promise<WorklistRow[]> {
-  return on.query<WorklistRow>(
-    `select newest.*, coalesce((
-         select jsonb_agg(jsonb_build_object('sopInstanceUID', sop_instance_uid,
-           'seriesInstanceUID', series_instance_uid, 'sopClassUID', sop_class_uid) order by position)
-         from result_object where scoring_id = newest.id and newest.state = 'scored'), '[]') as results
-     from (
-       select distinct on (archive, study_instance_uid) ${columns} from scoring
-       order by archive, study_instance_uid, state in ('scored', 'not-scored', 'failed') desc,
-         requested_at desc) newest
-     order by (score ->> 'percentile')::float desc nulls last, (score ->> 'rawScore')::float desc nulls last,
-       "requestedAt" desc
-     limit $1`,
-    [limit],
-  );
+/** The slices of a scoring, in order; none where it has no result. */
+export async function sliceScores(on: Queryable, id: string): Promise<SliceRecord[]> {
+  const [row] = await on.query<{ slices: SliceRecord[] | null }>('select slices from scoring where id = $1', [
+    id,
+  ]);
+  return row?.slices ?? [];
 }
 
 /** Enters the objects that a scoring writes, before they are written: from then on they are known as ours. */

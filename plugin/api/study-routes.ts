@@ -1,0 +1,250 @@
+import { z } from 'zod';
+import { dicomWebPath } from '../dicomweb/router.ts';
+import {
+  feedbackHistory,
+  feedbackLabels,
+  giveFeedback,
+  judgementSchema,
+  type Feedback,
+} from '../feedback/feedback.ts';
+import { scoringsOfStudy, sliceScores, type Scoring, type ScoringState } from '../jobs/scorings.ts';
+import { localArchiveName } from '../store/instance-store.ts';
+import type { ApiContext } from './context.ts';
+import { Problem } from './problem.ts';
+import { answerSchema, route, type Route } from './route.ts';
+import { worklist, worklistOrders, type WorklistRow } from './worklist.ts';
+
+/** Studies that one answer holds at most. */
+const pageLimit = 500;
+
+const states = ['queued', 'running', 'scored', 'not-scored', 'failed'] as const satisfies ScoringState[];
+const time = z.iso.datetime({ offset: true });
+
+const scoreSchema = answerSchema(
+  'Score',
+  z.object({
+    rawScore: z.number(),
+    pValue: z.number(),
+    percentile: z.number(),
+    threshold: z.number(),
+    flagged: z.boolean(),
+  }),
+);
+
+const feedbackSchema = answerSchema(
+  'Feedback',
+  z.object({
+    label: z.enum(feedbackLabels),
+    reader: z.string(),
+    comment: z.string().nullable(),
+    givenAt: time,
+  }),
+);
+
+const scoringFields = {
+  status: z.enum(states),
+  /** The step that runs, or that failed. */
+  step: z.string().nullable(),
+  reason: z.string().nullable(),
+  bundle: z.string().nullable(),
+  profile: z.string().nullable(),
+  score: scoreSchema.nullable(),
+  requestedAt: time,
+  finishedAt: time.nullable(),
+};
+
+const studyFields = {
+  archive: z.string(),
+  studyInstanceUID: z.string(),
+  ...scoringFields,
+  /** What was scored, as its headers say; what they do not say is left out. */
+  subject: z
+    .object({
+      modality: z.string().optional(),
+      studyDate: z.string().optional(),
+      studyDescription: z.string().optional(),
+      seriesDescription: z.string().optional(),
+      seriesInstanceUID: z.string().optional(),
+    })
+    .nullable(),
+  feedback: feedbackSchema.nullable(),
+  /** The objects of the result; with an address where the node itself holds them. */
+  results: z.array(
+    z.object({
+      sopInstanceUID: z.string(),
+      seriesInstanceUID: z.string(),
+      sopClassUID: z.string(),
+      url: z.string().optional(),
+    }),
+  ),
+  /** A newer scoring that is on its way. */
+  next: z.object({ status: z.enum(states), step: z.string().nullable(), requestedAt: time }).nullable(),
+};
+
+const studyPageSchema = answerSchema(
+  'StudyPage',
+  z.object({
+    studies: z.array(answerSchema('Study', z.object(studyFields))),
+    /** Of all pages. */
+    total: z.number().int(),
+    limit: z.number().int(),
+    offset: z.number().int(),
+  }),
+);
+
+const studyDetailSchema = answerSchema(
+  'StudyDetail',
+  z.object({
+    ...studyFields,
+    /** Every judgement, the last one first. */
+    feedbackHistory: z.array(feedbackSchema),
+    /** Every scoring, the newest first. */
+    scorings: z.array(z.object({ id: z.uuid(), ...scoringFields })),
+    /** Of the result shown, in slice order. */
+    slices: z.array(
+      answerSchema(
+        'SliceScore',
+        z.object({
+          sopInstanceUID: z.string(),
+          /** Counted from 1. */
+          frame: z.number().int(),
+          rows: z.number().int(),
+          columns: z.number().int(),
+          /** Along the slice normal, in millimetres. */
+          position: z.number().nullable(),
+          score: scoreSchema,
+        }),
+      ),
+    ),
+  }),
+);
+
+const uid = z.string().regex(/^[0-9.]{1,64}$/, 'not a UID');
+const archive = z.string().regex(/^[\w-]{1,64}$/, 'not the name of an archive');
+const studyParameters = z.strictObject({ archive, study: uid });
+
+const wholeNumber = z
+  .string()
+  .regex(/^\d{1,9}$/, 'not a whole number')
+  .transform(Number);
+const oneOf = <Value extends string>(values: readonly Value[]) =>
+  z
+    .string()
+    .transform((text) => text.split(','))
+    .pipe(z.array(z.enum(values)));
+const names = z
+  .string()
+  .regex(/^[\w ,.@-]{1,500}$/, 'names, separated by commas')
+  .transform((text) => text.split(','));
+
+/** Lists are separated by commas. */
+const worklistQuery = z.strictObject({
+  archive: archive.optional(),
+  study: uid.optional(),
+  status: oneOf(states).optional(),
+  flagged: z
+    .enum(['true', 'false'])
+    .transform((text) => text === 'true')
+    .optional(),
+  modality: names.optional(),
+  profile: names.optional(),
+  feedback: oneOf(['none', ...feedbackLabels.filter((label) => label !== 'withdrawn')]).optional(),
+  requestedFrom: time.optional(),
+  requestedTo: time.optional(),
+  studyDateFrom: z.iso.date().optional(),
+  studyDateTo: z.iso.date().optional(),
+  sort: z.enum(Object.keys(worklistOrders) as (keyof typeof worklistOrders)[]).default('percentile'),
+  limit: wholeNumber.pipe(z.number().min(1, 'from 1').max(pageLimit, `at most ${pageLimit}`)).default(100),
+  offset: wholeNumber.default(0),
+});
+
+/** Studies with their scores, and what readers say of them. */
+export function studyRoutes({ database }: ApiContext): Route[] {
+  const findStudy = async (archive: string, study: string): Promise<WorklistRow> => {
+    const { rows } = await worklist(database, { archive, study }, 'newest', 1, 0);
+    if (rows.length === 0)
+      throw new Problem(404, `archive ${archive} has no study ${study} that was to be scored`);
+    return rows[0];
+  };
+  return [
+    route({
+      method: 'get',
+      path: '/studies',
+      summary: 'The worklist: studies with their scores, the most abnormal first',
+      query: worklistQuery,
+      answer: studyPageSchema,
+      async handle({ query: { sort, limit, offset, ...filter } }) {
+        const { rows, total } = await worklist(database, filter, sort, limit, offset);
+        return { studies: rows.map(describeStudy), total, limit, offset };
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/studies/{archive}/{study}',
+      summary: 'A study with its slices, its scorings and what readers said',
+      parameters: studyParameters,
+      answer: studyDetailSchema,
+      problems: [404],
+      async handle({ parameters: { archive, study } }) {
+        const row = await findStudy(archive, study);
+        const scorings = await scoringsOfStudy(database, row);
+        return {
+          ...describeStudy(row),
+          feedbackHistory: (await feedbackHistory(database, row)).map(describeFeedback),
+          scorings: scorings.map((scoring) => ({ id: scoring.id, ...describeScoring(scoring) })),
+          slices: await sliceScores(database, row.id),
+        };
+      },
+    }),
+    route({
+      method: 'post',
+      path: '/studies/{archive}/{study}/feedback',
+      summary: 'Say that a study is normal, abnormal or spoilt by an artefact; the last judgement counts',
+      parameters: studyParameters,
+      body: judgementSchema,
+      answer: feedbackSchema,
+      problems: [403, 404, 415],
+      async handle({ parameters: { archive, study }, body }) {
+        return describeFeedback(await giveFeedback(database, await findStudy(archive, study), body));
+      },
+    }),
+  ];
+}
+
+/** Without anything that names the patient. */
+function describeStudy(row: WorklistRow): z.input<(typeof studyPageSchema)['shape']['studies']>[number] {
+  const { archive, studyInstanceUID, subject, feedback, results, next } = row;
+  const study = `${dicomWebPath}/studies/${studyInstanceUID}`;
+  return {
+    archive,
+    studyInstanceUID,
+    ...describeScoring(row),
+    subject,
+    feedback: feedback && { ...feedback, givenAt: new Date(feedback.givenAt).toISOString() },
+    results: results.map((object) => ({
+      ...object,
+      ...(archive === localArchiveName && {
+        url: `${study}/series/${object.seriesInstanceUID}/instances/${object.sopInstanceUID}`,
+      }),
+    })),
+    next: next && { ...next, requestedAt: new Date(next.requestedAt).toISOString() },
+  };
+}
+
+function describeScoring(scoring: Scoring) {
+  const { state, step, reason, bundle, profile, score, requestedAt, finishedAt } = scoring;
+  return {
+    status: state,
+    step,
+    reason,
+    bundle,
+    profile,
+    score,
+    requestedAt: requestedAt.toISOString(),
+    finishedAt: finishedAt?.toISOString() ?? null,
+  };
+}
+
+function describeFeedback({ givenAt, ...feedback }: Feedback) {
+  return { ...feedback, givenAt: givenAt.toISOString() };
+}
