@@ -25,7 +25,7 @@ test('a masked autoencoder learns from a cache and becomes a bundle that verifie
     cacheFolder: join(folder, 'cache'),
     runFolder: join(folder, 'run'),
     profile: 'stripes',
-    model: 'tiny' as const,
+    model: pretrainingModels.tiny,
     alpha: 0.2,
     seed: 1,
     software: 'qfae test',

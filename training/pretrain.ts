@@ -20,7 +20,8 @@ import { train } from './trainer.ts';
 import { qfaeEvaluationGraph, qfaeTrainingGraph } from './training-graph.ts';
 import type { TrainedParameter } from './training-graph.ts';
 
-interface PretrainingModel {
+/** The architecture of what `pretrain` makes. */
+export interface PretrainingModel {
   /** Trained as a masked autoencoder; encoder and perceptual model of the QFAE below. */
   readonly vit: VitConfig;
   /** Of the masked autoencoder; not kept. */
@@ -75,7 +76,9 @@ export interface PretrainingOptions extends Omit<BundleOptions, 'origin'> {
   readonly cacheFolder: string;
   /** The run's folder. */
   readonly runFolder: string;
-  readonly model: PretrainingModelName;
+  readonly model: PretrainingModel;
+  /** Of the bundle's profile; the paper's brain task's if left out. */
+  readonly reductions?: Manifest['profile']['reductions'];
   readonly epochs: number;
   readonly batchSize: number;
   readonly microBatch: number;
@@ -114,7 +117,7 @@ export async function pretrain(
   onStep: (record: StepRecord, totalSteps: number) => void,
   signal?: AbortSignal,
 ): Promise<Bundle | undefined> {
-  const { vit, decoder, qfae } = pretrainingModels[options.model];
+  const { vit, decoder, qfae } = options.model;
   const { microBatch, batchSize, seed, epochs, maximumRate } = options;
   const { imageSize } = qfae;
   const training = maeTrainingGraph({ imageSize, vit, decoder, microBatch });
@@ -134,7 +137,7 @@ export async function pretrain(
     const steps = await train({
       folder: options.runFolder,
       settings: JSON.stringify({
-        mae: options.model,
+        mae: { imageSize, vit, decoder },
         slices: createHash('sha256').update(JSON.stringify(split.train)).digest('hex'),
         ...{ seed, epochs, batchSize, microBatch, maximumRate },
       }),
@@ -168,7 +171,7 @@ async function makeBundle(
   state: EngineState,
 ): Promise<Bundle> {
   const { root, profile: name, microBatch, seed } = options;
-  const { vit, qfae } = pretrainingModels[options.model];
+  const { vit, qfae } = options.model;
   const { train, score, ...rest } = qfae;
   const model = {
     ...rest,
@@ -180,7 +183,7 @@ async function makeBundle(
     preprocessing,
     maxSlices: null,
     sampling: 'even',
-    reductions: { image: 'max|mean', map: 'mean', study: 'max' },
+    reductions: options.reductions ?? { image: 'max|mean', map: 'mean', study: 'max' },
   };
   const tensors = new Map(
     [...state]

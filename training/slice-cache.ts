@@ -97,10 +97,14 @@ export interface AddedSlices {
  * Adds slices to a cache, which is made if it is not there. Equal pixels are stored once; a slice that its patient
  * has already is not added again, so that an import may be repeated. One writer at a time; throws if another
  * one is at work.
+ *
+ * @param salt of a new cache's pseudonyms; given only where identifiers are public, so that the same slices make
+ *   the same cache
  */
 export async function addSlices(
   folder: string,
   slices: Iterable<SourceSlice> | AsyncIterable<SourceSlice>,
+  salt: string = crypto.randomUUID(),
 ): Promise<AddedSlices> {
   await mkdir(folder, { recursive: true });
   const lock = join(folder, 'writing');
@@ -111,7 +115,7 @@ export async function addSlices(
     await held.close();
     const index = await readIndex(folder).catch(async (error: unknown) => {
       if (await stat(indexPath(folder)).catch(() => undefined)) throw error;
-      return { version: 1 as const, salt: crypto.randomUUID(), slices: [] };
+      return { version: 1 as const, salt, slices: [] };
     });
     const pseudonym = (kind: string, name: string) => hash(`${index.salt} ${kind} ${name}`).slice(0, 16);
     const stored = new Map(index.slices.map((slice) => [slice.sha256, slice]));

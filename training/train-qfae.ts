@@ -100,7 +100,7 @@ export async function planTraining(options: QfaeTrainingOptions): Promise<Traini
  */
 export async function trainQfae(
   options: QfaeTrainingOptions,
-  { base, split, totalSteps }: TrainingPlan,
+  { base, split, totalSteps }: Pick<TrainingPlan, 'base' | 'split' | 'totalSteps'>,
   onStep: (record: StepRecord, totalSteps: number) => void,
   signal?: AbortSignal,
 ): Promise<Bundle | undefined> {

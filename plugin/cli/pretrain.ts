@@ -52,12 +52,13 @@ export function pretrainCommand(): Command {
     .action(run);
 }
 
-async function run({ pictures, patientPattern, ...rest }: PretrainOptions): Promise<void> {
+async function run({ pictures, patientPattern, model, ...rest }: PretrainOptions): Promise<void> {
   const { cache, run, rate, ...options } = rest;
   const { root } = openDataFolder(loadSettings().data);
   await addPictures({ cache, ...(pictures && { pictures }), ...(patientPattern && { patientPattern }) });
   const pretraining = {
     ...options,
+    model: pretrainingModels[model],
     root,
     cacheFolder: cache,
     runFolder: run ?? join(root, 'runs', `${options.profile}-pretrain-${options.seed}`),
