@@ -173,11 +173,11 @@ async function makeBundle(
   const { root, profile: name, microBatch, seed } = options;
   const { vit, qfae } = options.model;
   const { train, score, ...rest } = qfae;
-  const model = {
+  const model: ModelConfig = {
     ...rest,
     encoders: [{ vit, hiddenStates: [-2, -4] }],
     perceptual: { vit, train, score },
-  } as unknown as ModelConfig;
+  };
   const profile: Manifest['profile'] = {
     name,
     preprocessing,
