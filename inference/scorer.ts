@@ -1,12 +1,14 @@
-import { listSupportedBackends } from 'onnxruntime-node';
 import { mountWeights, openBundle, weightsFolder } from './bundle/registry.ts';
 import type { Bundle } from './bundle/schema.ts';
+import { BatchLimit } from './batch-limit.ts';
 import { calibrate } from './calibration.ts';
 import type { CalibratedScore } from './calibration.ts';
+import type { ExecutionProvider } from './execution-provider.ts';
 import { prepare } from './prepare.ts';
 import { normalise } from './preprocess.ts';
 import type { Affine, InputSlice } from './preprocess.ts';
 import { scoringGraph } from './scoring-graph.ts';
+import type { Precision } from './scoring-graph.ts';
 import { Session } from './session.ts';
 
 export type { Bundle, CalibratedScore, InputSlice };
@@ -24,10 +26,14 @@ export interface SliceScore extends CalibratedScore {
 }
 
 export interface ScorerOptions {
-  /** Slices that run through the model together. */
+  /** Slices that run through the model together, at most: fewer where memory does not suffice. */
   readonly batchSize?: number;
   /** Threads of onnxruntime within an operator; its own choice if left out. */
   readonly threads?: number;
+  /** Default: `cpu`. It must work here: see `chooseRuntime`. */
+  readonly provider?: ExecutionProvider;
+  /** Default: `float32`. */
+  readonly precision?: Precision;
 }
 
 /** A slice ready for the model. */
@@ -50,19 +56,19 @@ interface Prepared {
 export class Scorer {
   readonly bundle: Bundle;
   readonly #session: Session;
-  readonly #batchSize: number;
+  readonly #batches: BatchLimit;
 
   private constructor(bundle: Bundle, session: Session, batchSize: number) {
     this.bundle = bundle;
     this.#session = session;
-    this.#batchSize = batchSize;
+    this.#batches = new BatchLimit(batchSize);
   }
 
   /** Opens a bundle by ID or name. Throws if it is damaged, or a weight file is missing. */
   static async open(
     root: string,
     bundleReference: string,
-    { batchSize = 4, threads }: ScorerOptions = {},
+    { batchSize = 4, threads, provider = 'cpu', precision = 'float32' }: ScorerOptions = {},
   ): Promise<Scorer> {
     if (!Number.isInteger(batchSize) || batchSize < 1)
       throw new Error(`batchSize ${batchSize} is not positive`);
@@ -71,8 +77,9 @@ export class Scorer {
       throw new Error(`bundle ${bundle.id} is an ensemble of ${bundle.heads.length} heads; QFAE has one`);
     }
     const session = await Session.open({
-      graph: scoringGraph(bundle, await mountWeights(root, bundle)).toBytes(),
+      graph: scoringGraph(bundle, await mountWeights(root, bundle), { precision }).toBytes(),
       weightsFolder: weightsFolder(root),
+      provider,
       ...(threads === undefined ? {} : { threads }),
     });
     return new Scorer(bundle, session, batchSize);
@@ -87,7 +94,10 @@ export class Scorer {
     signal?: AbortSignal,
   ): AsyncGenerator<SliceScore, void, undefined> {
     const run = (batch: Prepared[]) => {
-      const scores = withSignal(this.#run(batch), signal);
+      const scores = withSignal(
+        this.#batches.run(batch, (part) => this.#run(part)),
+        signal,
+      );
       // It is awaited after the next batch was prepared; until then a failure must not count as unhandled.
       scores.catch(() => undefined);
       return scores;
@@ -97,7 +107,7 @@ export class Scorer {
     for await (const slice of slices) {
       signal?.throwIfAborted();
       batch.push(this.#prepare(slice));
-      if (batch.length < this.#batchSize) continue;
+      if (batch.length < this.#batches.size) continue;
       const previous = running;
       running = run(batch);
       batch = [];
@@ -147,11 +157,6 @@ export class Scorer {
       gridToSlice: prepared.gridToSlice,
     }));
   }
-}
-
-/** Where onnxruntime can compute here, as it says itself; what is not bundled needs a provider beside it. */
-export function executionProviders(): string[] {
-  return listSupportedBackends().map(({ name, bundled }) => (bundled ? name : `${name} (not bundled)`));
 }
 
 /** Settles as `promise` does, or is rejected with the signal's reason when that comes first. */

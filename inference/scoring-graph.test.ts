@@ -44,6 +44,28 @@ test('scores, maps and reconstructs as the released code', async () => {
   expect(maxError(reconstruction.data, expected) / maxAbs(expected)).toBeLessThan(1e-5);
 });
 
+test('float16 deviates from the released code by no more than 0.003 in the score and 0.005 in the map', async () => {
+  const graph = scoringGraph(bundle, await mounts(), { precision: 'float16' }).toBytes();
+  const { score, map } = await run(graph, GOLDEN_FOLDER);
+  expect(maxError(score.data, [0.6092194318771362, 0.5980431437492371])).toBeLessThan(3e-3);
+  const deviation = maxError(map.data, await golden('anomaly_map', 'pixel.max|mean'));
+  expect(deviation).toBeLessThan(5e-3);
+  expect(deviation).toBeGreaterThan(1e-5); // it was not float32
+}, 300_000);
+
+test('in float16, LayerNormalization, softmax and the reductions of the score stay in float32', async () => {
+  const { nodes } = scoringGraph(bundle, await mounts(), { precision: 'float16' });
+  const types = (...opTypes: string[]) => [
+    ...new Set(
+      nodes
+        .filter(({ opType }) => opTypes.includes(opType))
+        .flatMap(({ outputs }) => outputs.map(({ type }) => type)),
+    ),
+  ];
+  expect(types('LayerNormalization', 'Softmax', 'ReduceSum', 'ReduceMean', 'ReduceMax')).toEqual(['float32']);
+  expect(types('Gemm', 'Gelu')).toEqual(['float16']);
+});
+
 test('holds no weights, and no work after the last block that is compared', async () => {
   const bytes = Buffer.from(scoringGraph(bundle, await mounts()).toBytes());
   expect(bytes.length).toBeLessThan(200_000);

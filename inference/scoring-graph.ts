@@ -4,8 +4,16 @@ import type { MountedWeights } from './model/parameters.ts';
 import { qfae } from './model/qfae.ts';
 import { imageScore, pixelMap } from './model/scores.ts';
 import { Graph } from './onnx/graph.ts';
+import { HalfPrecisionGraph } from './onnx/half-precision-graph.ts';
+
+/** What the model's matrix products are computed in. */
+export const precisions = ['float32', 'float16'] as const;
+
+export type Precision = (typeof precisions)[number];
 
 export interface ScoringGraphOptions {
+  /** Default: `float32`. */
+  readonly precision?: Precision;
   /** Also give x̂, as `reconstruction`. */
   readonly reconstruction?: boolean;
 }
@@ -17,9 +25,9 @@ export interface ScoringGraphOptions {
 export function scoringGraph(
   { model, profile }: Pick<Manifest, 'model' | 'profile'>,
   weights: readonly MountedWeights[],
-  { reconstruction = false }: ScoringGraphOptions = {},
+  { precision = 'float32', reconstruction = false }: ScoringGraphOptions = {},
 ): Graph {
-  const graph = new Graph();
+  const graph = precision === 'float16' ? new HalfPrecisionGraph() : new Graph();
   const x = graph.input('x', ['B', 3, model.imageSize, model.imageSize]);
   const { decoder, perceptual } = qfae(graph, weightFiles(graph, weights), model, model.perceptual.score, x);
   graph.output('score', imageScore(graph, perceptual.map, profile.reductions.image));

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DicomPool } from '../dicom/pool.ts';
 import { ensureUntrained } from '../inference/bundle/untrained.ts';
+import { chooseRuntime } from '../inference/provider-choice.ts';
 import type { Archive } from './archive/archive.ts';
 import { localArchive } from './archive/local-archive.ts';
 import { OrthancArchive } from './archive/orthanc.ts';
@@ -50,7 +51,10 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     await ensureUntrained(folder.root);
 
     // Closed last: a batch that runs cannot be broken off.
-    const scorers = new ScorerCache(folder.root, settings.inference.batchSize);
+    const { provider, precision, passedOver } = await chooseRuntime(settings.inference);
+    log.info({ provider, precision, passedOver }, 'the model runs on');
+    const { batchSize } = settings.inference;
+    const scorers = new ScorerCache(folder.root, { batchSize, provider, precision });
     closers.push(() => scorers.close());
     const database = await openEmbeddedDatabase(folder.database);
     closers.push(() => database.close());

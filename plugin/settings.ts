@@ -1,6 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { isMap, LineCounter, parse, parseDocument, type Document } from 'yaml';
 import { z } from 'zod';
+import { executionProviders } from '../inference/execution-provider.ts';
+import { precisions } from '../inference/scoring-graph.ts';
 
 const seconds = z.number().positive();
 const onOrOff = z.enum(['on', 'off']);
@@ -122,7 +124,12 @@ export const settingsSchema = z.strictObject({
   bundle: z.string().min(1).default('untrained'),
   inference: z
     .strictObject({
+      /** Slices in one run of the model, at most. */
       batchSize: z.number().int().min(1).max(256).default(4),
+      /** `auto`: the first of CUDA, WebGPU and CPU that works. */
+      provider: z.enum(['auto', ...executionProviders]).default('auto'),
+      /** `auto`: float16 on a GPU that has it, float32 on the CPU. */
+      precision: z.enum(['auto', ...precisions]).default('auto'),
     })
     .prefault({}),
   decoding: z

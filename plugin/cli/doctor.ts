@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { bundleID } from '../../inference/bundle/registry.ts';
 import { ensureUntrained } from '../../inference/bundle/untrained.ts';
 import { verifyBundle } from '../../inference/bundle/verify.ts';
-import { executionProviders } from '../../inference/scorer.ts';
+import { chooseRuntime } from '../../inference/provider-choice.ts';
 import { OrthancArchive } from '../archive/orthanc.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { DataFolderLockedError, lockDataFolder } from '../data-folder/lock.ts';
@@ -43,7 +43,11 @@ export function doctorCommand(): Command {
 const checks: Record<string, (settings: Settings) => Promise<string>> = {
   'node.js': () => Promise.resolve(process.version),
 
-  'execution providers': () => Promise.resolve(executionProviders().join(', ')),
+  'execution providers': async ({ inference }) => {
+    const { provider, precision, passedOver } = await chooseRuntime(inference);
+    const others = passedOver.map(({ provider, reason }) => `; not ${provider}: ${reason}`);
+    return `${provider} in ${precision}${others.join('')}`;
+  },
 
   'data folder': async ({ data }) => {
     const { root } = openDataFolder(data);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import sharp from 'sharp';
 import { ensureUntrained } from '../../inference/bundle/untrained.ts';
+import { chooseRuntime } from '../../inference/provider-choice.ts';
 import { Scorer } from '../../inference/scorer.ts';
 import type { InputSlice, SliceScore } from '../../inference/scorer.ts';
 import { bootstrapIntervals } from '../../training/metrics/bootstrap.ts';
@@ -67,6 +68,7 @@ export function evaluateCommand(): Command {
       const { root } = openDataFolder(settings.data);
       await ensureUntrained(root);
       const scorer = await Scorer.open(root, options.bundle ?? settings.bundle, {
+        ...(await chooseRuntime(settings.inference)),
         batchSize: options.batchSize ?? settings.inference.batchSize,
       });
       try {

@@ -8,6 +8,7 @@ import type { ResultContext, ScoreValues } from '../../dicom/result.ts';
 import { heatmapOverlay } from '../../dicom/sc/heatmap-overlay.ts';
 import type { RgbImage } from '../../dicom/sc/rgb-image.ts';
 import { ensureUntrained } from '../../inference/bundle/untrained.ts';
+import { chooseRuntime } from '../../inference/provider-choice.ts';
 import { Scorer } from '../../inference/scorer.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { resultContext } from '../scoring/algorithm.ts';
@@ -40,6 +41,7 @@ export function scoreCommand(): Command {
       await ensureUntrained(folder.root);
       const pool = new DicomPool({ threads: settings.decoding.threads });
       const scorer = await Scorer.open(folder.root, options.bundle ?? settings.bundle, {
+        ...(await chooseRuntime(settings.inference)),
         batchSize: options.batchSize ?? settings.inference.batchSize,
       });
       try {

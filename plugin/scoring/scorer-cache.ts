@@ -1,15 +1,16 @@
 import { bundleID } from '../../inference/bundle/registry.ts';
 import { Scorer } from '../../inference/scorer.ts';
+import type { ScorerOptions } from '../../inference/scorer.ts';
 
 /** Keeps the model of the bundle that scores open, for jobs that come one after the other. */
 export class ScorerCache {
   readonly #root: string;
-  readonly #batchSize: number;
+  readonly #options: ScorerOptions;
   #open: Scorer | undefined;
 
-  constructor(root: string, batchSize: number) {
+  constructor(root: string, options: ScorerOptions) {
     this.#root = root;
-    this.#batchSize = batchSize;
+    this.#options = options;
   }
 
   /** The scorer of a bundle, named by ID or name; opened again if the bundle changed or its thread ended. */
@@ -17,7 +18,7 @@ export class ScorerCache {
     const id = await bundleID(this.#root, reference);
     if (this.#open?.bundle.id !== id || this.#open.ended) {
       await this.close();
-      this.#open = await Scorer.open(this.#root, id, { batchSize: this.#batchSize });
+      this.#open = await Scorer.open(this.#root, id, this.#options);
     }
     return this.#open;
   }
