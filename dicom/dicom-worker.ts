@@ -2,6 +2,8 @@ import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { decodeFrame, encodedFrame } from './decoding/frame.ts';
 import { readGreySlice, type SliceOptions } from './decoding/grey-slice.ts';
 import { readPicture } from './decoding/picture.ts';
+import { reducedSlice } from './decoding/reduced-slice.ts';
+import { frameHistogram, type CountedPixels } from './decoding/value-histogram.ts';
 import { FileSource } from './reading/byte-source.ts';
 import { DicomError } from './reading/dicom-error.ts';
 import { readInstance, type Instance } from './reading/part10.ts';
@@ -11,6 +13,8 @@ import type { WorkerAnswer } from './worker-pool.ts';
 export type DicomTask =
   | { kind: 'header'; path: string }
   | { kind: 'slice' | 'picture'; path: string; frame: number; options: SliceOptions }
+  | { kind: 'histogram'; path: string; frame: number; counted: CountedPixels }
+  | { kind: 'reduced'; path: string; frame: number; factor: number }
   | { kind: 'frame'; path: string; frame: number }
   | { kind: 'encoded-frame'; path: string; frame: number };
 
@@ -44,6 +48,10 @@ function perform(task: DicomTask, instance: Instance): unknown {
       return readGreySlice(instance, task.frame, task.options);
     case 'picture':
       return readPicture(instance, task.frame, task.options);
+    case 'histogram':
+      return frameHistogram(instance, task.frame, task.counted);
+    case 'reduced':
+      return reducedSlice(instance, task.frame, task.factor);
     case 'frame':
       return decodeFrame(instance, task.frame);
     case 'encoded-frame':
@@ -53,7 +61,7 @@ function perform(task: DicomTask, instance: Instance): unknown {
 
 /** Pixels that fill their buffer change threads without being copied. */
 function transferred(answer: { result: unknown }): unknown {
-  const { bytes, pixels } = answer.result as { bytes?: Uint8Array; pixels?: Uint8Array };
+  const { bytes, pixels } = answer.result as { bytes?: Uint8Array; pixels?: Uint8Array | Float32Array };
   const buffers = [bytes, pixels].flatMap((array) =>
     array && array.byteLength === array.buffer.byteLength ? [array.buffer] : [],
   );

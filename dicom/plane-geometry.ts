@@ -1,6 +1,6 @@
 import type { DicomJson } from './dicom-json.ts';
 import { frameAttributes, hasFunctionalGroups } from './functional-groups.ts';
-import { numberOf, numbersOf, stringOf } from './reading/attribute.ts';
+import { itemsOf, numberOf, numbersOf, stringOf } from './reading/attribute.ts';
 import type { PlaneGeometry } from './slice.ts';
 
 /** How far a direction cosine's length, or the cosine between row and column, may be off. */
@@ -9,13 +9,14 @@ const tolerance = 1e-3;
 /**
  * The image plane of one frame (PS3.3 C.7.6.2), or undefined where the object does not state one completely:
  * without position, orientation, spacing or frame of reference, with a degenerate orientation, or a classic
- * multi-frame object, whose one position does not hold for all frames.
+ * multi-frame object, whose one position does not hold for all frames; except for reconstructed NM volumes, which
+ * say how their frames follow on the first.
  *
  * @param frame counted from 1
  */
 export function planeGeometry(dataset: DicomJson, frame: number): PlaneGeometry | undefined {
-  if ((numberOf(dataset, '00280008') ?? 1) > 1 && !hasFunctionalGroups(dataset)) return undefined;
-  const attributes = frameAttributes(dataset, frame);
+  const classic = (numberOf(dataset, '00280008') ?? 1) > 1 && !hasFunctionalGroups(dataset);
+  const attributes = classic ? reconstructedFrame(dataset, frame) : frameAttributes(dataset, frame);
   const frameOfReferenceUID = stringOf(attributes, '00200052');
   const position = numbersOf(attributes, '00200032');
   const orientation = numbersOf(attributes, '00200037');
@@ -35,13 +36,34 @@ export function planeGeometry(dataset: DicomJson, frame: number): PlaneGeometry 
   };
 }
 
+/**
+ * The plane attributes of a frame of a reconstructed NM image (PS3.3 C.8.4.11, C.8.4.15): those of the first slice,
+ * moved along its normal. None for other objects.
+ */
+function reconstructedFrame(dataset: DicomJson, frame: number): DicomJson {
+  const [first] = itemsOf(dataset, '00540022');
+  const slice = numbersOf(dataset, '00540080').at(frame - 1);
+  const distance = numberOf(dataset, '00180088');
+  const [position, orientation] = first
+    ? [numbersOf(first, '00200032'), numbersOf(first, '00200037')]
+    : [[], []];
+  if (slice === undefined || distance === undefined || orientation.length !== 6) return {};
+  const normal = normalOf(orientation);
+  const moved = position.map((x, i) => x + (slice - 1) * distance * normal[i]);
+  return { ...dataset, ...first, '00200032': { vr: 'DS', Value: moved } };
+}
+
 /** Distance of the plane from the origin along its normal (row × column), in millimetres. */
 export function positionAlongNormal({
   imagePositionPatient,
   imageOrientationPatient,
 }: PlaneGeometry): number {
-  const [a, b, c, d, e, f] = imageOrientationPatient;
-  return dot(imagePositionPatient, [b * f - c * e, c * d - a * f, a * e - b * d]);
+  return dot(imagePositionPatient, normalOf(imageOrientationPatient));
+}
+
+/** Row × column of an Image Orientation (Patient). */
+export function normalOf([a, b, c, d, e, f]: readonly number[]): [number, number, number] {
+  return [b * f - c * e, c * d - a * f, a * e - b * d];
 }
 
 const dot = (a: readonly number[], b: readonly number[]): number =>

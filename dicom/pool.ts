@@ -1,12 +1,14 @@
 import type { DecodedFrame, EncodedFrame } from './decoding/frame.ts';
 import type { Picture } from './decoding/picture.ts';
 import type { SliceOptions } from './decoding/grey-slice.ts';
+import type { ReducedSlice } from './decoding/reduced-slice.ts';
+import type { CountedPixels, FrameHistogram } from './decoding/value-histogram.ts';
 import type { DicomTask } from './dicom-worker.ts';
 import type { InstanceHeader } from './reading/part10.ts';
 import type { Slice } from './slice.ts';
 import { WorkerPool, type WorkerPoolOptions } from './worker-pool.ts';
 
-export type { DecodedFrame, EncodedFrame, InstanceHeader, Picture, SliceOptions };
+export type { DecodedFrame, EncodedFrame, InstanceHeader, Picture, ReducedSlice, SliceOptions };
 
 /**
  * Reads DICOM files in worker threads: nothing that parses foreign bytes runs on the calling thread. Every
@@ -38,6 +40,16 @@ export class DicomPool {
   /** One frame, counted from 1, as it is to be shown: grey as in `readSlice`, or RGB. */
   readPicture(path: string, frame: number, options: SliceOptions = {}): Promise<Picture> {
     return this.#workers.run({ kind: 'picture', path, frame, options }) as Promise<Picture>;
+  }
+
+  /** How often each value occurs in a frame, counted from 1; see `frameHistogram`. */
+  readHistogram(path: string, frame: number, counted: CountedPixels = {}): Promise<FrameHistogram> {
+    return this.#workers.run({ kind: 'histogram', path, frame, counted }) as Promise<FrameHistogram>;
+  }
+
+  /** The values of a frame, counted from 1, at a lower resolution; see `reducedSlice`. */
+  readReduced(path: string, frame: number, factor: number): Promise<ReducedSlice> {
+    return this.#workers.run({ kind: 'reduced', path, frame, factor }) as Promise<ReducedSlice>;
   }
 
   /** One frame, counted from 1, as native little-endian samples. */

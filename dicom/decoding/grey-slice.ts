@@ -13,8 +13,8 @@ import { voiTransform, windowTransform, type VoiTransform, type Window } from '.
 
 /** How a frame becomes grey. */
 export interface SliceOptions {
-  /** In place of the data set's own VOI LUT or window; LINEAR. */
-  window?: Window;
+  /** In place of the data set's own VOI LUT or window; `stored`: the whole range of the stored bits. */
+  window?: Window | 'stored';
   /** What to do with a frame in colour: its luma (ITU-R BT.601), or `colour` as an error (the default). */
   colour?: 'luma';
 }
@@ -67,9 +67,12 @@ export function greyPixels(
   const stored = storedValues(decoded);
   const modality = modalityTransform(attributes);
   const isPadding = paddingTest(attributes, decoded);
-  const voi = options.window
-    ? windowTransform(options.window)
-    : (voiTransform(attributes) ?? percentileTransform(stored, modality, isPadding));
+  const voi =
+    options.window === 'stored'
+      ? storedRange(decoded, modality)
+      : options.window
+        ? windowTransform(options.window)
+        : (voiTransform(attributes) ?? percentileTransform(stored, modality, isPadding));
   const inverted = photometric === 'MONOCHROME1';
   return mapped(stored, (value) => {
     if (isPadding(value)) return 0;
@@ -94,11 +97,23 @@ function mapped(stored: Samples, transform: (value: number) => number): Uint8Arr
   return pixels;
 }
 
+/** From the lowest value that the stored bits can hold to the highest. */
+function storedRange(
+  { signed, bitsStored, pixelDataTag }: DecodedFrame,
+  modality: (stored: number) => number,
+): VoiTransform {
+  if (pixelDataTag !== '7FE00010')
+    throw new DicomError('unsupported', 'floating point pixels have no range', { tag: pixelDataTag });
+  const values = 2 ** bitsStored;
+  const [low, high] = (signed ? [-values / 2, values / 2 - 1] : [0, values - 1]).map(modality);
+  return (value) => (value - low) / (high - low);
+}
+
 /**
  * Pixel Padding Value, or the range to Pixel Padding Range Limit (PS3.3 C.7.5.1.1.2), in stored values. A value
  * written unsigned for signed pixels is read as what its bits mean.
  */
-function paddingTest(
+export function paddingTest(
   attributes: DicomJson,
   { signed, bitsAllocated }: DecodedFrame,
 ): (stored: number) => boolean {

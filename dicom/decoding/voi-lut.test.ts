@@ -21,9 +21,9 @@ describe('window functions (PS3.3 C.11.2.1.2)', () => {
   });
 
   test('LINEAR_EXACT and SIGMOID by hand', () => {
-    const exact = windowTransform({ center: 2048, width: 4096 }, 'LINEAR_EXACT');
+    const exact = windowTransform({ center: 2048, width: 4096, voiLutFunction: 'LINEAR_EXACT' });
     expect([0, 1024, 2048, 4096, 5000].map(exact)).toEqual([0, 0.25, 0.5, 1, 1]);
-    const sigmoid = windowTransform({ center: 10, width: 4 }, 'SIGMOID');
+    const sigmoid = windowTransform({ center: 10, width: 4, voiLutFunction: 'SIGMOID' });
     expect(sigmoid(10)).toBe(0.5);
     expect(sigmoid(11)).toBeCloseTo(1 / (1 + Math.exp(-1)), 15);
   });
@@ -35,7 +35,7 @@ describe('window functions (PS3.3 C.11.2.1.2)', () => {
       [-1, 'SIGMOID'],
       [Number.NaN, 'LINEAR'],
     ] as [number, VoiLutFunction][])
-      expect(() => windowTransform({ center: 0, width }, name)).toThrow(
+      expect(() => windowTransform({ center: 0, width, voiLutFunction: name })).toThrow(
         refusal({ reason: 'malformed', tag: '00281051' }),
       );
   });

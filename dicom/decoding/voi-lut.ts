@@ -7,6 +7,8 @@ import { lookUp, lookupTable } from './modality-lut.ts';
 export interface Window {
   center: number;
   width: number;
+  /** LINEAR if left out. */
+  voiLutFunction?: VoiLutFunction;
 }
 
 /** VOI LUT Function (0028,1056). */
@@ -20,10 +22,7 @@ export type VoiTransform = (value: number) => number;
  *
  * @throws DicomError for a width that the function does not allow
  */
-export function windowTransform(
-  { center, width }: Window,
-  voiLutFunction: VoiLutFunction = 'LINEAR',
-): VoiTransform {
+export function windowTransform({ center, width, voiLutFunction = 'LINEAR' }: Window): VoiTransform {
   if (!(width > 0) || (voiLutFunction === 'LINEAR' && width < 1))
     throw new DicomError('malformed', `Window Width ${width} for ${voiLutFunction}`, { tag: '00281051' });
   switch (voiLutFunction) {
@@ -59,7 +58,7 @@ export function voiTransform(attributes: DicomJson): VoiTransform | undefined {
   const center = numberOf(attributes, '00281050');
   const width = numberOf(attributes, '00281051');
   if (center === undefined || width === undefined) return undefined;
-  return windowTransform({ center, width }, voiLutFunction(attributes));
+  return windowTransform({ center, width, voiLutFunction: voiLutFunction(attributes) });
 }
 
 function voiLutFunction(attributes: DicomJson): VoiLutFunction {

@@ -29,9 +29,31 @@ test('reductions and preprocessing are those of the released configurations', ()
   expect(taskProfile('liver-ct').preprocessing).toEqual({
     mean: 0.449,
     std: 0.226,
+    intensity: { from: 'window', center: 40, width: 400 },
     isolated: 'liver',
     placement: 'region',
     bilateral: { diameter: 9, sigmaColor: 75, sigmaSpace: 75 },
   });
-  expect(taskProfile('chest-xray').preprocessing).toEqual({ mean: 0.449, std: 0.226 });
+  expect(taskProfile('chest-xray').preprocessing).toEqual({
+    mean: 0.449,
+    std: 0.226,
+    intensity: { from: 'image' },
+  });
+});
+
+test('a profile of an older bundle, without series and intensity, is valid as it is', () => {
+  const { series, ...older } = taskProfile('chest-xray');
+  const { intensity, ...preprocessing } = older.preprocessing;
+  expect([series, intensity]).not.toContain(undefined);
+  expect(profileSchema.parse({ ...older, preprocessing })).toEqual({ ...older, preprocessing });
+});
+
+test('percentiles the wrong way round are refused', () => {
+  const profile = taskProfile('brain-mri');
+  const intensity = { from: 'series', lowPercentile: 99, highPercentile: 1 };
+  const { success } = profileSchema.safeParse({
+    ...profile,
+    preprocessing: { ...profile.preprocessing, intensity },
+  });
+  expect(success).toBe(false);
 });

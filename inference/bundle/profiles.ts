@@ -6,17 +6,45 @@ export type ProfileName = keyof typeof tasks;
 
 const imageNet = { mean: 0.449, std: 0.226 };
 
-/** How each task of the paper prepares its slices (released code; liver: `preprocess_liver_dataset.py`). */
-const preprocessing: Record<ProfileName, Profile['preprocessing']> = {
-  'brain-mri': { ...imageNet, isolated: 'brain' },
-  'brain-mri-pair': { ...imageNet, isolated: 'brain' },
-  'retinal-oct': imageNet,
-  'chest-xray': imageNet,
+const percentiles = { from: 'series', lowPercentile: 0.5, highPercentile: 99.5 } as const;
+
+/** Axial FLAIR of the head, as BraTS2021's; the brain alone. */
+const brain = {
+  series: {
+    modalities: ['MR'],
+    bodyParts: ['BRAIN', 'HEAD', 'SKULL', 'HEADNECK'],
+    planes: ['axial'],
+    contrast: 'FLAIR',
+  },
+  preprocessing: { ...imageNet, intensity: percentiles, isolated: 'brain' },
+} satisfies Partial<Profile>;
+
+/** Which series each task of the paper scores, and how it prepares slices (released code; liver: `preprocess_liver_dataset.py`). */
+const sources: Record<ProfileName, Pick<Profile, 'series' | 'preprocessing'>> = {
+  'brain-mri': brain,
+  'brain-mri-pair': brain,
+  'retinal-oct': {
+    series: { modalities: ['OPT', 'OCT', 'OP', 'OT'] },
+    preprocessing: { ...imageNet, intensity: { from: 'stored' } },
+  },
+  'chest-xray': {
+    series: {
+      modalities: ['CR', 'DX'],
+      bodyParts: ['CHEST', 'THORAX', 'LUNG'],
+      views: ['PA', 'AP'],
+    },
+    preprocessing: { ...imageNet, intensity: { from: 'image' } },
+  },
   'liver-ct': {
-    ...imageNet,
-    isolated: 'liver',
-    placement: 'region',
-    bilateral: { diameter: 9, sigmaColor: 75, sigmaSpace: 75 },
+    series: { modalities: ['CT'], planes: ['axial'] },
+    preprocessing: {
+      ...imageNet,
+      // The abdominal window of BMAD's LiverCT.
+      intensity: { from: 'window', center: 40, width: 400 },
+      isolated: 'liver',
+      placement: 'region',
+      bilateral: { diameter: 9, sigmaColor: 75, sigmaSpace: 75 },
+    },
   },
 };
 
@@ -25,7 +53,7 @@ export function taskProfile(name: ProfileName): Profile {
   const { image, map } = tasks[name];
   return {
     name,
-    preprocessing: preprocessing[name],
+    ...sources[name],
     maxSlices: null,
     sampling: 'even',
     reductions: { image, map, study: 'max' },

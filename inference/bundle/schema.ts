@@ -18,15 +18,55 @@ const weightsSchema = z.strictObject({
   bytes: count,
 });
 
+const percent = z.number().min(0).max(100);
+
+/** How values become grey, 0 (black) to 1. */
+const intensitySchema = z.discriminatedUnion('from', [
+  /** A window in units after the modality LUT, such as HU. */
+  z.strictObject({ from: z.literal('window'), center: z.number(), width: z.number().positive() }),
+  /** Between two percentiles of all values of the series that the profile looks at. */
+  z
+    .strictObject({ from: z.literal('series'), lowPercentile: percent, highPercentile: percent })
+    .refine(
+      ({ lowPercentile, highPercentile }) => lowPercentile < highPercentile,
+      'the lower one comes first',
+    ),
+  /** The image's own VOI LUT or window, else between its percentiles 0.5 and 99.5. */
+  z.strictObject({ from: z.literal('image') }),
+  /** The whole range of the stored bits. */
+  z.strictObject({ from: z.literal('stored') }),
+]);
+
+/** Which series a profile scores. A condition that is left out is no condition. */
+const seriesSchema = z.strictObject({
+  /** DICOM's codes: MR, CT, … */
+  modalities: z.array(z.string()).min(1).optional(),
+  /** Body Part Examined; a series that names none fits. */
+  bodyParts: z.array(z.string()).min(1).optional(),
+  planes: z
+    .array(z.enum(['axial', 'coronal', 'sagittal']))
+    .min(1)
+    .optional(),
+  contrast: z.enum(['T1', 'T2', 'FLAIR']).optional(),
+  /** Of projections: View Position; an image that names none fits if no other does. */
+  views: z.array(z.string()).min(1).optional(),
+});
+
 /** A task: how slices are chosen, prepared and reduced to scores. */
 export const profileSchema = z.strictObject({
   name: nameSchema,
+  /** Any stack of grey slices, if left out. */
+  series: seriesSchema.optional(),
   preprocessing: z.strictObject({
     /** Of intensities in [0, 1]; one value for all channels. */
     mean: z.number(),
     std: z.number().positive(),
+    /** As `image`, if left out. */
+    intensity: intensitySchema.optional(),
     /** What must be alone in a slice: black around it, or a mask given with it. Anything, if left out. */
     isolated: z.enum(['brain', 'liver']).optional(),
+    /** A series where that cannot be had: it is not scored (`refuse`, if left out), or as it is. */
+    notIsolated: z.enum(['refuse', 'accept']).optional(),
     /** `resize` (if left out): to the model's image size. `region`: what is not black, in the middle, unscaled. */
     placement: z.enum(['resize', 'region']).optional(),
     /** Smoothing on the model's grid; none if left out. */

@@ -98,12 +98,13 @@ class ScoreRun {
     this.#studies++;
     const { bundle } = this.#scorer;
     const series = await selectSeries(
+      this.#pool,
+      bundle.profile,
       [...Map.groupBy(instances, ({ header }) => header.seriesInstanceUID)].map(([uid, ofSeries]) => ({
         seriesInstanceUID: uid,
-        instanceCount: ofSeries.length,
+        sopClassUIDs: ofSeries.map(({ header }) => header.sopClassUID),
         read: () => Promise.resolve(ofSeries),
       })),
-      bundle.profile,
     );
     if ('reason' in series) {
       this.#tellStudy({ studyInstanceUID }, { status: 'not-scored', reason: series.reason });

@@ -139,7 +139,7 @@ class StudyScoring {
     });
 
     await this.#enter('retrieve');
-    const series = await selectSeries(this.#candidates(sources), bundle.profile);
+    const series = await selectSeries(pool, bundle.profile, this.#candidates(sources), this.#signal);
     if ('reason' in series) {
       this.#log.info({ reason: series.reason }, 'study is not scored');
       await this.#finish({ state: 'not-scored', reason: series.reason });
@@ -232,7 +232,7 @@ class StudyScoring {
     const bySeries = Map.groupBy(sources, ({ seriesInstanceUID }) => seriesInstanceUID);
     return [...bySeries].map(([seriesInstanceUID, instances]) => ({
       seriesInstanceUID,
-      instanceCount: instances.length,
+      sopClassUIDs: instances.map(({ sopClassUID }) => sopClassUID),
       read: () => this.#read(seriesInstanceUID, instances),
     }));
   }

@@ -1,10 +1,10 @@
 import type { DicomPool } from '../../dicom/pool.ts';
 import type { Heatmap, ScoredSlice, ScoreValues } from '../../dicom/result.ts';
 import { contours } from '../../dicom/writing/contour.ts';
-import type { Slice } from '../../dicom/slice.ts';
 import type { Bundle } from '../../inference/bundle/schema.ts';
 import type { InputSlice, Scorer, SliceScore } from '../../inference/scorer.ts';
 import type { SelectedSeries } from './series-selection.ts';
+import { readSlices, type MaskedSlice } from './series-slices.ts';
 
 /** A series after scoring. */
 export interface SeriesScore {
@@ -44,12 +44,12 @@ export async function scoreSeries(
   reporting: Reporting,
   signal?: AbortSignal,
 ): Promise<SeriesScore> {
-  const decoded: Slice[] = [];
+  const decoded: MaskedSlice[] = [];
   const slices: ScoredSlice[] = [];
   const scores: ScoreValues[] = [];
   let highest: ReportedSlice | undefined;
   for await (const score of scorer.score(decode(pool, series, decoded), signal)) {
-    const { pixels, ...slice } = decoded.shift()!;
+    const { pixels, mask: _mask, ...slice } = decoded.shift()!;
     const heatmap = heatmapOf(score, { ...slice, pixels }, scorer.bundle);
     const index = slices.length;
     const scored: ScoredSlice = {
@@ -73,20 +73,14 @@ export async function scoreSeries(
 }
 
 /** The slices of a series, decoded some ahead of their use; each is also put at the end of `decoded`. */
-async function* decode(pool: DicomPool, series: SelectedSeries, decoded: Slice[]): AsyncGenerator<Slice> {
-  const ahead = 4;
-  const running: Promise<Slice>[] = [];
-  for (const { index, frame } of series.slices) {
-    const next = pool.readSlice(series.instances[index].path, frame);
-    next.catch(() => undefined); // reported when its turn comes
-    running.push(next);
-    if (running.length < ahead) continue;
-    decoded.push(await running.shift()!);
-    yield decoded.at(-1)!;
-  }
-  for (const slice of running) {
-    decoded.push(await slice);
-    yield decoded.at(-1)!;
+async function* decode(
+  pool: DicomPool,
+  series: SelectedSeries,
+  decoded: MaskedSlice[],
+): AsyncGenerator<MaskedSlice> {
+  for await (const slice of readSlices(pool, series)) {
+    decoded.push(slice);
+    yield slice;
   }
 }
 
