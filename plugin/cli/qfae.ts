@@ -5,6 +5,7 @@ import { version } from '../version.ts';
 import { bundlesCommand } from './bundles.ts';
 import { doctorCommand } from './doctor.ts';
 import { evaluateCommand } from './evaluate.ts';
+import { gpuCommand } from './gpu.ts';
 import { pretrainCommand } from './pretrain.ts';
 import { scoreCommand } from './score.ts';
 import { serveCommand } from './serve.ts';
@@ -23,6 +24,7 @@ const program = new Command('qfae')
   .addCommand(bundlesCommand())
   .addCommand(weightsCommand())
   .addCommand(doctorCommand())
+  .addCommand(gpuCommand())
   .addCommand(validateCommand());
 overrideExit(program);
 
