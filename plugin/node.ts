@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DicomPool } from '../dicom/pool.ts';
 import { ensureUntrained } from '../inference/bundle/untrained.ts';
@@ -68,9 +69,13 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     for (const archive of [localArchive(store, pool, folder.incoming), orthanc]) {
       if (archive) archives.set(archive.name, archive);
     }
-    const queue = await JobQueue.open(database, log);
+    const worker = `${hostname()}:${folder.root}`; // its lock keeps other processes of that name away
+    const queue = await JobQueue.open({ database, log, settings: settings.jobs, worker });
     closers.push(() => queue.close(stopTimeoutMs));
-    await queue.work(scoreStudyJob({ settings, database, archives, pool, scorers, work: folder.work, log }));
+    await queue.recoverLost();
+    await queue.work(
+      scoreStudyJob({ settings, database, archives, pool, scorers, work: folder.work, worker, log }),
+    );
 
     const stopping = new AbortController();
     const { signal } = stopping;

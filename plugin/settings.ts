@@ -122,6 +122,14 @@ export const settingsSchema = z.strictObject({
     .prefault({}),
   /** Bundle that scores: an ID, or a name (the promoted one of that name). */
   bundle: z.string().min(1).default('untrained'),
+  jobs: z
+    .strictObject({
+      /** A study that takes longer has failed. */
+      timeLimitSeconds: seconds.max(7 * 24 * 3600).default(4 * 3600),
+      /** A worker that says nothing for this long is taken for dead; another one takes its job over. */
+      heartbeatSeconds: z.number().int().min(10).max(3600).default(60),
+    })
+    .prefault({}),
   inference: z
     .strictObject({
       /** Slices in one run of the model, at most. */

@@ -7,7 +7,7 @@ import {
   judgementSchema,
   type Feedback,
 } from '../feedback/feedback.ts';
-import { scoringsOfStudy, sliceScores, type Scoring, type ScoringState } from '../jobs/scorings.ts';
+import { scoringsOfStudy, scoringStates, sliceScores, type Scoring } from '../jobs/scorings.ts';
 import { localArchiveName } from '../store/instance-store.ts';
 import type { ApiContext } from './context.ts';
 import { Problem } from './problem.ts';
@@ -17,7 +17,6 @@ import { worklist, worklistOrders, type WorklistRow } from './worklist.ts';
 /** Studies that one answer holds at most. */
 const pageLimit = 500;
 
-const states = ['queued', 'running', 'scored', 'not-scored', 'failed'] as const satisfies ScoringState[];
 const time = z.iso.datetime({ offset: true });
 
 const scoreSchema = answerSchema(
@@ -42,7 +41,7 @@ const feedbackSchema = answerSchema(
 );
 
 const scoringFields = {
-  status: z.enum(states),
+  status: z.enum(scoringStates),
   /** The step that runs, or that failed. */
   step: z.string().nullable(),
   reason: z.string().nullable(),
@@ -78,7 +77,9 @@ const studyFields = {
     }),
   ),
   /** A newer scoring that is on its way. */
-  next: z.object({ status: z.enum(states), step: z.string().nullable(), requestedAt: time }).nullable(),
+  next: z
+    .object({ status: z.enum(scoringStates), step: z.string().nullable(), requestedAt: time })
+    .nullable(),
 };
 
 const studyPageSchema = answerSchema(
@@ -141,7 +142,7 @@ const names = z
 const worklistQuery = z.strictObject({
   archive: archive.optional(),
   study: uid.optional(),
-  status: oneOf(states).optional(),
+  status: oneOf(scoringStates).optional(),
   flagged: z
     .enum(['true', 'false'])
     .transform((text) => text === 'true')

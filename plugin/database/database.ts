@@ -1,6 +1,7 @@
 import { PGlite, type Transaction } from '@electric-sql/pglite';
 import { fromPglite, type ConstructorOptions } from 'pg-boss';
 import { migrate } from './schema.ts';
+import { SyncedNodeFS } from './synced-node-fs.ts';
 
 /** What runs SQL: the database, or a transaction on it. */
 export interface Queryable {
@@ -12,20 +13,30 @@ export interface Queryable {
 export interface Database extends Queryable {
   /** Commits what `body` did, or, if it throws, nothing of it. */
   transaction<T>(body: (transaction: Queryable) => Promise<T>): Promise<T>;
+  /** Whether it runs inside this process, which is then the only one that has it open. */
+  readonly embedded: boolean;
   /** How pg-boss reaches the same database. */
   readonly queueOptions: ConstructorOptions;
   close(): Promise<void>;
 }
 
+/** PGlite's own, but with every commit on the disk before it is answered. */
+const startParams = [
+  ...PGlite.defaultStartParams.filter((flag) => flag !== '-F'),
+  '-c',
+  'wal_sync_method=fsync',
+];
+
 /** Opens PostgreSQL embedded in this process (PGlite), its files in `folder`, and brings its schema up to date. */
 export async function openEmbeddedDatabase(folder: string): Promise<Database> {
-  const pglite = await PGlite.create({ dataDir: folder });
+  const pglite = await PGlite.create({ fs: new SyncedNodeFS(folder), startParams });
   const database: Database = {
     query: (sql, parameters) => queryOn(pglite, sql, parameters),
     transaction: (body) =>
       pglite.transaction((transaction) =>
         body({ query: (sql, parameters) => queryOn(transaction, sql, parameters) }),
       ),
+    embedded: true,
     queueOptions: { db: fromPglite(pglite), backend: 'pglite' },
     close: () => pglite.close(),
   };

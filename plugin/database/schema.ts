@@ -132,6 +132,16 @@ const migrations: string[][] = [
      end $$`,
     `create trigger feedback_event after insert on feedback for each row execute function note_feedback()`,
   ],
+
+  [
+    // Who runs a scoring: a name for the process, and a mark of the one run that may still change the row.
+    'alter table scoring add column worker text, add column run uuid, add column priority integer not null default 0',
+    'alter table scoring drop constraint scoring_state_check',
+    `alter table scoring add constraint scoring_state_check
+       check (state in ('queued', 'running', 'scored', 'not-scored', 'failed', 'cancelled'))`,
+    'create index scoring_newest on scoring (requested_at desc, id)',
+    "create index scoring_unfinished on scoring (archive, study_instance_uid) where state in ('queued', 'running')",
+  ],
 ];
 
 /**

@@ -1,15 +1,13 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { PgBoss, type JobWithMetadata } from 'pg-boss';
 import { quietStudies, takeArrival } from '../arrival/arrivals.ts';
-import { queueInTransaction, type Database } from '../database/database.ts';
+import { queueInTransaction, type Database, type Queryable } from '../database/database.ts';
 import type { Logger } from '../log.ts';
-import { noteCrash, requestScoring } from './scorings.ts';
-
-const queueName = 'score-study';
-
-/** A job of the queue: one scoring. */
-interface ScoreStudyJob {
-  scoringID: string;
-}
+import type { Settings } from '../settings.ts';
+import { findJob, JobError, type Job } from './jobs.ts';
+import { queueName } from './queue-name.ts';
+import { requestScoring, type StudyInArchive } from './scorings.ts';
 
 /** What a worker does with a scoring; it rejects to have it tried again. */
 export type ScoreStudy = (
@@ -17,28 +15,42 @@ export type ScoreStudy = (
   attempt: { last: boolean; signal: AbortSignal },
 ) => Promise<void>;
 
-/**
- * A study during which the process ended so many times is not tried again: it may be what ends it. Not fewer, since
- * power cuts and restarts count as well.
- */
-const crashLimit = 10;
+/** A job ran for longer than the settings allow. */
+export class TimeLimitError extends Error {
+  override name = 'TimeLimitError';
+}
 
-/** The durable queue of studies to score (pg-boss). */
+export interface JobQueueOptions {
+  database: Database;
+  log: Logger;
+  settings: Settings['jobs'];
+  /** The name of this process among those that take jobs; no other one that runs has it. */
+  worker: string;
+}
+
+/** The durable queue of studies to score (pg-boss). A job bears the ID of its scoring. */
 export class JobQueue {
-  readonly #database: Database;
+  readonly #options: JobQueueOptions;
   readonly #boss: PgBoss;
-  readonly #log: Logger;
   readonly #stopping = new AbortController();
+  /** The job that runs, or ran last. */
+  #running: Promise<void> = Promise.resolve();
 
-  private constructor(database: Database, boss: PgBoss, log: Logger) {
-    this.#database = database;
+  private constructor(options: JobQueueOptions, boss: PgBoss) {
+    this.#options = options;
     this.#boss = boss;
-    this.#log = log;
   }
 
-  /** Opens the queue's tables. Jobs that a killed process left running are put back at once. */
-  static async open(database: Database, log: Logger): Promise<JobQueue> {
-    const boss = new PgBoss({ ...database.queueOptions, schedule: false });
+  /** Opens the queue's tables. Jobs that this process left running when it was killed are put back at once. */
+  static async open(options: JobQueueOptions): Promise<JobQueue> {
+    const { database, log, settings, worker } = options;
+    const supervise = Math.max(1, Math.round(settings.heartbeatSeconds / 2));
+    const boss = new PgBoss({
+      ...database.queueOptions,
+      schedule: false,
+      superviseIntervalSeconds: supervise,
+      monitorIntervalSeconds: supervise,
+    });
     boss.on('error', (error) => {
       log.error({ error }, 'job queue');
     });
@@ -49,19 +61,19 @@ export class JobQueue {
       retryDelay: 2,
       retryBackoff: true,
       retryDelayMax: 300,
-      expireInSeconds: 24 * 3600 - 1,
     });
-    const left = await boss.findJobs<ScoreStudyJob>(queueName);
-    for (const job of left.filter(({ state }) => state === 'active')) {
-      const { scoringID } = job.data;
-      const failed = await noteCrash(database, scoringID, crashLimit);
-      log.warn(
-        { scoring: scoringID },
-        `the process ended while this job ran; it ${failed ? 'has failed' : 'is tried again'}`,
-      );
-      await boss.fail(queueName, job.id, { message: 'the process ended' });
+    // Lets pg-boss look the queue up now: within a transaction, PGlite's one connection is taken.
+    await boss.findJobs(queueName, { id: randomUUID() });
+    const left = await database.query<{ id: string }>(
+      `select job.id from pgboss.job left join scoring using (id)
+       where job.name = $1 and job.state = 'active' and ($2 or scoring.worker = $3)`,
+      [queueName, database.embedded, worker],
+    );
+    for (const { id } of left) {
+      log.warn({ scoring: id }, 'the process ended while this job ran; it is tried again');
+      await boss.fail(queueName, id, { message: 'the process ended' });
     }
-    return new JobQueue(database, boss, log);
+    return new JobQueue(options, boss);
   }
 
   /** Starts taking jobs, one at a time. */
@@ -69,35 +81,154 @@ export class JobQueue {
     await this.#boss.work(
       queueName,
       { pollingIntervalSeconds: 0.5, includeMetadata: true },
-      async (jobs: JobWithMetadata<ScoreStudyJob>[]) => {
+      async (jobs: JobWithMetadata[]) => {
         for (const job of jobs) {
-          const last = job.retryCount >= job.retryLimit;
-          const signal = AbortSignal.any([job.signal, this.#stopping.signal]);
-          await scoreStudy(job.data.scoringID, { last, signal });
+          await this.#running.catch(() => undefined); // one that lost its claim may not have noticed yet
+          this.#running = this.#run(job, scoreStudy);
+          await this.#running;
         }
       },
     );
   }
 
+  async #run(job: JobWithMetadata, scoreStudy: ScoreStudy): Promise<void> {
+    const { timeLimitSeconds } = this.#options.settings;
+    const limit = new AbortController();
+    const timer = setTimeout(() => {
+      limit.abort(new TimeLimitError(`took longer than ${timeLimitSeconds} s`));
+    }, timeLimitSeconds * 1000);
+    try {
+      await scoreStudy(job.id, {
+        last: job.retryCount >= job.retryLimit,
+        signal: AbortSignal.any([job.signal, this.#stopping.signal, limit.signal]),
+      });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /**
+   * Asks for a study to be scored; nothing new where it waits already. The job comes to be in the transaction, or
+   * not at all.
+   *
+   * @param options.priority jobs of higher priority go first; 0 if left out.
+   * @returns the job's ID, or undefined where the study waits already.
+   */
+  async request(
+    transaction: Queryable,
+    study: StudyInArchive,
+    options: { priority?: number; requestedAt?: Date } = {},
+  ): Promise<string | undefined> {
+    const { priority = 0, requestedAt = new Date() } = options;
+    const id = await requestScoring(transaction, study, requestedAt, priority);
+    if (id !== undefined) await this.#send(transaction, id, priority);
+    return id;
+  }
+
   /** Makes a job of each study that has been quiet for `quietSeconds`. */
   async enqueueQuietStudies(quietSeconds: number): Promise<void> {
-    for (const study of await quietStudies(this.#database, quietSeconds)) {
-      await this.#database.transaction(async (transaction) => {
+    const { database, log } = this.#options;
+    for (const study of await quietStudies(database, quietSeconds)) {
+      await database.transaction(async (transaction) => {
         if (!(await takeArrival(transaction, study))) return;
-        const id = await requestScoring(transaction, study.archive, study.studyInstanceUID, new Date());
+        const id = await this.request(transaction, study);
         if (id === undefined) return;
-        await this.#boss.send(queueName, { scoringID: id }, { db: queueInTransaction(transaction) });
-        this.#log.info(
-          { scoring: id, archive: study.archive, studyInstanceUID: study.studyInstanceUID },
-          'study is complete and waits to be scored',
-        );
+        const { archive, studyInstanceUID } = study;
+        log.info({ scoring: id, archive, studyInstanceUID }, 'study is complete and waits to be scored');
       });
     }
+  }
+
+  /**
+   * Queues a job again that failed or was cancelled, from its first attempt.
+   *
+   * @throws JobError if there is no such job, or it is in another state.
+   */
+  async retry(id: string): Promise<Job> {
+    return this.#options.database.transaction(async (transaction) => {
+      const job = await this.#lock(transaction, id);
+      if (job.state !== 'failed' && job.state !== 'cancelled') {
+        throw new JobError(
+          'state',
+          `job ${id} is ${job.state}: only failed and cancelled ones can be retried`,
+        );
+      }
+      await transaction.query(
+        `update scoring set state = 'queued', step = null, reason = null, finished_at = null, crashes = 0, run = null
+         where id = $1`,
+        [id],
+      );
+      await this.#send(transaction, id, job.priority);
+      return (await findJob(transaction, id))!;
+    });
+  }
+
+  /**
+   * Cancels a job that waits or runs; one that runs ends before its next step.
+   *
+   * @throws JobError if there is no such job, or it has come to its end.
+   */
+  async cancel(id: string): Promise<Job> {
+    return this.#options.database.transaction(async (transaction) => {
+      const job = await this.#lock(transaction, id);
+      if (job.state !== 'queued' && job.state !== 'running') {
+        throw new JobError(
+          'state',
+          `job ${id} is ${job.state}: only one that waits or runs can be cancelled`,
+        );
+      }
+      await transaction.query(
+        `update scoring set state = 'cancelled', reason = 'cancelled', finished_at = now(), run = null
+         where id = $1`,
+        [id],
+      );
+      await this.#boss.cancel(queueName, id, { db: queueInTransaction(transaction) });
+      return (await findJob(transaction, id))!;
+    });
+  }
+
+  /** Queues unfinished scorings again that the queue knows nothing of; returns how many. */
+  async recoverLost(): Promise<number> {
+    const { database, log } = this.#options;
+    return database.transaction(async (transaction) => {
+      const lost = await transaction.query<{ id: string; priority: number }>(
+        `select id, priority from scoring
+         where state in ('queued', 'running') and not exists (
+           select 1 from pgboss.job where name = $1 and job.id = scoring.id and job.state < 'completed')
+         for update skip locked`,
+        [queueName],
+      );
+      for (const { id, priority } of lost) {
+        await this.#send(transaction, id, priority);
+        log.warn({ scoring: id }, 'the queue had lost this job; it is queued again');
+      }
+      return lost.length;
+    });
   }
 
   /** Stops taking jobs and breaks off the one that runs; it is tried again at the next start. */
   async close(timeoutMs: number): Promise<void> {
     this.#stopping.abort(new Error('the node is stopping'));
     await this.#boss.stop({ graceful: true, timeout: timeoutMs });
+    await Promise.race([this.#running.catch(() => undefined), sleep(timeoutMs, undefined, { ref: false })]);
+  }
+
+  async #lock(transaction: Queryable, id: string): Promise<Job> {
+    if (!(await findJob(transaction, id))) throw new JobError('unknown', `no job ${id}`);
+    await transaction.query('select 1 from scoring where id = $1 for update', [id]);
+    return (await findJob(transaction, id))!;
+  }
+
+  async #send(transaction: Queryable, id: string, priority: number): Promise<void> {
+    const { timeLimitSeconds, heartbeatSeconds } = this.#options.settings;
+    const db = queueInTransaction(transaction);
+    await this.#boss.deleteJob(queueName, id, { db });
+    await this.#boss.send(queueName, null, {
+      db,
+      id,
+      priority,
+      expireInSeconds: Math.ceil(timeLimitSeconds) + 600, // beyond the limit that we keep ourselves
+      heartbeatSeconds,
+    });
   }
 }

@@ -18,17 +18,19 @@ import { selectSeries, type CandidateSeries, type SourceInstance } from '../scor
 import { subjectOf } from '../scoring/subject.ts';
 import type { Settings } from '../settings.ts';
 import { version } from '../version.ts';
-import type { ScoreStudy } from './queue.ts';
+import { TimeLimitError, type ScoreStudy } from './queue.ts';
 import {
+  beginRun,
   dropScoring,
-  findScoring,
   lastFinished,
   forgetResultObjects,
   ownObjects,
   recordResultObjects,
   resultObjectsOf,
   resultObjectsOnStudy,
+  RunLostError,
   updateScoring,
+  type Run,
   type Scoring,
   type SliceRecord,
 } from './scorings.ts';
@@ -42,6 +44,8 @@ export interface ScoreStudyContext {
   scorers: ScorerCache;
   /** Folder for fetched series. */
   work: string;
+  /** The name of this process among those that take jobs. */
+  worker: string;
   log: Logger;
 }
 
@@ -56,27 +60,35 @@ const objectsPerRequest = 8;
 export function scoreStudyJob(context: ScoreStudyContext): ScoreStudy {
   return async (scoringID, { last, signal }) => {
     const { database } = context;
-    const scoring = await findScoring(database, scoringID);
-    if (!scoring || ['scored', 'not-scored', 'failed'].includes(scoring.state)) return;
+    const begun = await beginRun(database, scoringID, context.worker);
+    if (!begun) return;
+    const { scoring, run } = begun;
     const log = context.log.child({ scoring: scoringID, studyInstanceUID: scoring.studyInstanceUID });
     const folder = join(context.work, randomUUID());
     let step = 'query';
     const enter = async (next: string) => {
       signal.throwIfAborted();
       step = next;
-      await updateScoring(database, scoringID, { state: 'running', step });
+      await updateScoring(database, run, { step });
     };
     try {
       await mkdir(folder, { recursive: true });
-      await new StudyScoring(context, scoring, folder, enter, signal, log).run();
+      await new StudyScoring(context, scoring, run, folder, enter, signal, log).run();
     } catch (error) {
-      // Bytes that cannot be read stay so; an archive that is away comes back.
-      const final = last || (error instanceof DicomError && !['timeout', 'worker'].includes(error.reason));
-      log.error({ step, error }, final ? 'scoring failed' : 'scoring failed and will be tried again');
-      await updateScoring(database, scoringID, {
+      if (error instanceof RunLostError) {
+        log.warn({ step }, error.message);
+        return;
+      }
+      const late = signal.reason instanceof TimeLimitError;
+      const cause = late ? signal.reason : (error as Error);
+      // Bytes that cannot be read stay so, and what takes too long does again; an archive that is away comes back.
+      const unreadable = cause instanceof DicomError && !['timeout', 'worker'].includes(cause.reason);
+      const final = last || late || unreadable;
+      log.error({ step, error: cause }, final ? 'scoring failed' : 'scoring failed and will be tried again');
+      await updateScoring(database, run, {
         state: final ? 'failed' : 'queued',
         step,
-        reason: (error as Error).message,
+        reason: cause.message,
         finishedAt: final ? new Date() : null,
       });
       if (!final) throw error;
@@ -90,6 +102,7 @@ export function scoreStudyJob(context: ScoreStudyContext): ScoreStudy {
 class StudyScoring {
   readonly #context: ScoreStudyContext;
   readonly #scoring: Scoring;
+  readonly #run: Run;
   readonly #archive: Archive;
   readonly #folder: string;
   readonly #enter: (step: string) => Promise<void>;
@@ -99,6 +112,7 @@ class StudyScoring {
   constructor(
     context: ScoreStudyContext,
     scoring: Scoring,
+    run: Run,
     folder: string,
     enter: (step: string) => Promise<void>,
     signal: AbortSignal,
@@ -108,6 +122,7 @@ class StudyScoring {
     if (!archive) throw new Error(`no archive ${scoring.archive} in the settings`);
     this.#context = context;
     this.#scoring = scoring;
+    this.#run = run;
     this.#archive = archive;
     this.#folder = folder;
     this.#enter = enter;
@@ -117,7 +132,7 @@ class StudyScoring {
 
   async run(): Promise<void> {
     const { settings, database, pool, scorers } = this.#context;
-    const { id, requestedAt } = this.#scoring;
+    const { requestedAt } = this.#scoring;
     await this.#enter('query');
     const scorer = await scorers.get(this.#scoring.bundle ?? settings.bundle); // a retry keeps its bundle
     const { bundle } = scorer;
@@ -132,7 +147,7 @@ class StudyScoring {
     if (before?.sourceFingerprint === sourceFingerprint && (await this.#hasResults(before))) {
       return this.#drop('nothing new arrived');
     }
-    await updateScoring(database, id, {
+    await updateScoring(database, this.#run, {
       sourceFingerprint,
       bundle: bundle.id,
       profile: bundle.profile.name,
@@ -145,7 +160,7 @@ class StudyScoring {
       await this.#finish({ state: 'not-scored', reason: series.reason });
       return;
     }
-    await updateScoring(database, id, { subject: subjectOf(series.instances[0].header.dataset) });
+    await updateScoring(database, this.#run, { subject: subjectOf(series.instances[0].header.dataset) });
     const context = resultContext(
       bundle,
       settings.outputs,
@@ -174,14 +189,13 @@ class StudyScoring {
     const report = replaced.find(({ sopClassUID }) => measurementReports.includes(sopClassUID));
     const objects = await results.finish(score, report);
 
-    await this.#enter('store');
     const names = new Set(objects.map(({ sopInstanceUID }) => sopInstanceUID));
     const ours = await resultObjectsOnStudy(database, this.#scoring);
     // Of the result before, and of attempts that did not come to their end.
     const obsolete = ours.filter(({ sopInstanceUID }) => !names.has(sopInstanceUID));
     await recordResultObjects(database, this.#scoring, objects);
     for (let i = 0; i < objects.length; i += objectsPerRequest) {
-      this.#signal.throwIfAborted();
+      await this.#enter('store'); // between requests, another worker may have taken the job over
       await this.#archive.store(
         await Promise.all(
           objects
@@ -259,11 +273,11 @@ class StudyScoring {
 
   async #drop(reason: string): Promise<void> {
     this.#log.info({ reason }, 'study has its result already');
-    await dropScoring(this.#context.database, this.#scoring.id);
+    await dropScoring(this.#context.database, this.#run);
   }
 
   async #finish(change: Parameters<typeof updateScoring>[2]): Promise<void> {
-    await updateScoring(this.#context.database, this.#scoring.id, {
+    await updateScoring(this.#context.database, this.#run, {
       reason: null,
       ...change,
       step: null,

@@ -1,10 +1,18 @@
 import type { ScoreValues } from '../../dicom/result.ts';
 import type { InstanceReference } from '../archive/archive.ts';
-import type { Queryable } from '../database/database.ts';
+import type { Database, Queryable } from '../database/database.ts';
 import type { Subject } from '../scoring/subject.ts';
 
 /** `queued` and `running` are on their way; the others are ends. */
-export type ScoringState = 'queued' | 'running' | 'scored' | 'not-scored' | 'failed';
+export const scoringStates = ['queued', 'running', 'scored', 'not-scored', 'failed', 'cancelled'] as const;
+
+export type ScoringState = (typeof scoringStates)[number];
+
+/** A study, and the archive that holds it. */
+export interface StudyInArchive {
+  archive: string;
+  studyInstanceUID: string;
+}
 
 /** A scored slice. */
 export interface SliceRecord {
@@ -49,25 +57,86 @@ export const scoringColumns = `id, archive, study_instance_uid as "studyInstance
 /** Asks for a study to be scored; nothing new where it waits already. Returns the new row's ID. */
 export async function requestScoring(
   on: Queryable,
-  archive: string,
-  studyInstanceUID: string,
+  { archive, studyInstanceUID }: StudyInArchive,
   requestedAt: Date,
+  priority: number,
 ): Promise<string | undefined> {
   const [row] = await on.query<{ id: string }>(
-    `insert into scoring (archive, study_instance_uid, requested_at, state)
-     select $1, $2, $3, 'queued'
+    `insert into scoring (archive, study_instance_uid, requested_at, priority, state)
+     select $1, $2, $3, $4, 'queued'
      where not exists (
        select 1 from scoring where archive = $1 and study_instance_uid = $2 and state = 'queued')
      returning id`,
-    [archive, studyInstanceUID, requestedAt],
+    [archive, studyInstanceUID, requestedAt, priority],
   );
   return row?.id;
 }
 
-/** The scoring of an ID; undefined where it was dropped. */
-export async function findScoring(on: Queryable, id: string): Promise<Scoring | undefined> {
-  const [row] = await on.query<Scoring>(`select ${scoringColumns} from scoring where id = $1`, [id]);
-  return row;
+/** The run of a scoring by one process: the mark by which it may change the scoring's row. */
+export interface Run {
+  scoringID: string;
+  mark: string;
+}
+
+/** Another run has taken the scoring over, or it was cancelled: whoever lost it must not go on. */
+export class RunLostError extends Error {
+  override name = 'RunLostError';
+
+  constructor() {
+    super('the job was cancelled, or another worker has taken it over');
+  }
+}
+
+/**
+ * A study during which the process ended so many times is not tried again: it may be what ends it. Not fewer, since
+ * power cuts and restarts count as well.
+ */
+const crashLimit = 10;
+
+/**
+ * Begins a run of a scoring: from now on no earlier run can change it, and no other scoring of the same study runs.
+ *
+ * @returns undefined where there is nothing to do: it was dropped, has come to its end, or has ended the process
+ *   too often.
+ * @throws Error while another scoring of the study runs.
+ */
+export async function beginRun(
+  database: Database,
+  scoringID: string,
+  worker: string,
+): Promise<{ scoring: Scoring; run: Run } | undefined> {
+  return database.transaction(async (transaction) => {
+    const [study] = await transaction.query<{ key: string }>(
+      'select archive || study_instance_uid as key from scoring where id = $1',
+      [scoringID],
+    );
+    if (!study) return undefined;
+    await transaction.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [study.key]);
+    const [scoring] = await transaction.query<Scoring & { crashes: number }>(
+      `select ${scoringColumns}, crashes from scoring where id = $1 for update`,
+      [scoringID],
+    );
+    if (!scoring || !['queued', 'running'].includes(scoring.state)) return undefined;
+    const others = await transaction.query(
+      `select 1 from scoring where archive = $1 and study_instance_uid = $2 and state = 'running' and id <> $3`,
+      [scoring.archive, scoring.studyInstanceUID, scoringID],
+    );
+    if (others.length > 0) throw new Error('another scoring of the study runs');
+    const crashes = scoring.crashes + (scoring.state === 'running' ? 1 : 0);
+    if (crashes >= crashLimit) {
+      await transaction.query(
+        "update scoring set state = 'failed', crashes = $2, reason = $3, run = null, finished_at = now() where id = $1",
+        [scoringID, crashes, `the process ended ${crashes} times while the study was scored`],
+      );
+      return undefined;
+    }
+    const [{ mark }] = await transaction.query<{ mark: string }>(
+      `update scoring set state = 'running', crashes = $2, worker = $3, run = gen_random_uuid()
+       where id = $1 returning run as mark`,
+      [scoringID, crashes, worker],
+    );
+    return { scoring: { ...scoring, state: 'running' }, run: { scoringID, mark } };
+  });
 }
 
 /** Changes of a scoring's row. */
@@ -89,21 +158,31 @@ const columnOf: Record<keyof ScoringChange, string> = {
   finishedAt: 'finished_at',
 };
 
-/** Writes what changed into a scoring's row. */
-export async function updateScoring(on: Queryable, id: string, change: ScoringChange): Promise<void> {
+/**
+ * Writes what changed into a scoring's row.
+ *
+ * @throws RunLostError if the run may no longer change it.
+ */
+export async function updateScoring(on: Queryable, run: Run, change: ScoringChange): Promise<void> {
   const keys = Object.keys(change) as (keyof ScoringChange)[];
-  await on.query(
-    `update scoring set ${keys.map((key, i) => `${columnOf[key]} = $${i + 2}`).join(', ')} where id = $1`,
-    [id, ...keys.map((key) => (key === 'slices' ? JSON.stringify(change[key]) : change[key]))],
+  const changed = await on.query(
+    `update scoring set ${keys.map((key, i) => `${columnOf[key]} = $${i + 3}`).join(', ')}
+     where id = $1 and run = $2 returning id`,
+    [
+      run.scoringID,
+      run.mark,
+      ...keys.map((key) => (key === 'slices' ? JSON.stringify(change[key]) : change[key])),
+    ],
   );
+  if (changed.length === 0) throw new RunLostError();
 }
 
 /** Takes a scoring back, because it would only repeat an earlier one. */
-export async function dropScoring(on: Queryable, id: string): Promise<void> {
-  await on.query('delete from scoring where id = $1', [id]);
+export async function dropScoring(on: Queryable, { scoringID, mark }: Run): Promise<void> {
+  await on.query('delete from scoring where id = $1 and run = $2', [scoringID, mark]);
 }
 
-/** The newest scoring of the same study that ended with a result or without one, other than `scoring`. */
+/** The scoring of the same study that ended last with a result or without one, other than `scoring`. */
 export async function lastFinished(
   on: Queryable,
   scoring: Scoring,
@@ -113,7 +192,7 @@ export async function lastFinished(
     `select ${scoringColumns} from scoring
      where archive = $1 and study_instance_uid = $2 and id <> $3
        and state = any($4)
-     order by requested_at desc limit 1`,
+     order by finished_at desc limit 1`,
     [
       scoring.archive,
       scoring.studyInstanceUID,
@@ -206,25 +285,4 @@ export async function ownObjects(
     [archive, sopInstanceUIDs],
   );
   return new Set(rows.map(({ uid }) => uid));
-}
-
-/**
- * Notes that the process ended while a scoring ran; from `limit` times on the scoring has failed.
- *
- * @returns whether it has failed.
- */
-export async function noteCrash(on: Queryable, id: string, limit: number): Promise<boolean> {
-  const [row] = await on.query<{ crashes: number }>(
-    'update scoring set crashes = crashes + 1 where id = $1 returning crashes',
-    [id],
-  );
-  const failed = row !== undefined && row.crashes >= limit;
-  if (failed) {
-    await updateScoring(on, id, {
-      state: 'failed',
-      reason: `the process ended ${row.crashes} times while the study was scored`,
-      finishedAt: new Date(),
-    });
-  }
-  return failed;
 }
