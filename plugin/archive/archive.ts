@@ -7,6 +7,17 @@ export interface InstanceReference {
   sopClassUID: string;
 }
 
+/** Some objects were stored, or none, and others not. */
+export class PartlyStoredError extends Error {
+  override name = 'PartlyStoredError';
+  readonly stored: InstanceReference[];
+
+  constructor(message: string, stored: InstanceReference[], options?: ErrorOptions) {
+    super(message, options);
+    this.stored = stored;
+  }
+}
+
 /** Where results go. */
 export interface Destination {
   readonly name: string;
@@ -17,7 +28,7 @@ export interface Destination {
   /**
    * Stores result objects. An object that is already there counts as stored.
    *
-   * @throws Error naming what was not stored.
+   * @throws PartlyStoredError naming what was not stored.
    */
   store(objects: ResultObject[]): Promise<void>;
 

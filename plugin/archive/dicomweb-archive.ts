@@ -9,7 +9,7 @@ import type { DicomJson } from '../../dicom/dicom-json.ts';
 import type { ResultObject } from '../../dicom/result.ts';
 import { parseMediaType } from '../dicomweb/media-type.ts';
 import { boundaryOf, readParts, writeParts } from '../dicomweb/multipart.ts';
-import type { Archive, InstanceReference } from './archive.ts';
+import { PartlyStoredError, type Archive, type InstanceReference } from './archive.ts';
 import { FetchRequest } from './fetch-request.ts';
 
 /** How to reach a DICOMweb server. */
@@ -121,8 +121,9 @@ export class DicomWebArchive implements Archive {
     );
     const missing = objects.filter(({ sopInstanceUID }) => !stored.has(sopInstanceUID));
     if (missing.length > 0) {
-      throw new Error(
+      throw new PartlyStoredError(
         `${this.name}: storing was answered ${answer.status}; ${missing.length} of ${objects.length} objects were not stored, first ${missing[0].sopInstanceUID}`,
+        objects.filter(({ sopInstanceUID }) => stored.has(sopInstanceUID)),
       );
     }
   }
