@@ -5,9 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DicomPool } from '../dicom/pool.ts';
 import { ensureUntrained } from '../inference/bundle/untrained.ts';
 import { chooseRuntime } from '../inference/provider-choice.ts';
-import type { Archive } from './archive/archive.ts';
+import { openArchives } from './archive/archives.ts';
 import { localArchive } from './archive/local-archive.ts';
-import { OrthancArchive } from './archive/orthanc.ts';
+import { watchArchive } from './arrival/watch.ts';
 import { discardUnfinished, openDataFolder } from './data-folder/data-folder.ts';
 import { lockDataFolder } from './data-folder/lock.ts';
 import { openEmbeddedDatabase } from './database/database.ts';
@@ -64,17 +64,16 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     closers.push(() => pool.close());
 
     const store = new InstanceStore(database, folder.instances);
-    const orthanc = settings.orthanc && new OrthancArchive(settings.orthanc);
-    const archives = new Map<string, Archive>();
-    for (const archive of [localArchive(store, pool, folder.incoming), orthanc]) {
-      if (archive) archives.set(archive.name, archive);
-    }
+    const { sources, destinations, watched, orthanc } = openArchives(
+      settings,
+      localArchive(store, pool, folder.incoming),
+    );
     const worker = `${hostname()}:${folder.root}`; // its lock keeps other processes of that name away
     const queue = await JobQueue.open({ database, log, settings: settings.jobs, worker });
     closers.push(() => queue.close(stopTimeoutMs));
     await queue.recoverLost();
     await queue.work(
-      scoreStudyJob({ settings, database, archives, pool, scorers, work: folder.work, worker, log }),
+      scoreStudyJob({ settings, database, archives: sources, pool, scorers, work: folder.work, worker, log }),
     );
 
     const stopping = new AbortController();
@@ -85,9 +84,12 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
       const since = settings.arrival.since === undefined ? undefined : new Date(settings.arrival.since);
       loops.push(orthanc.follow(database, log, since, signal));
     }
+    for (const { archive, options } of watched) {
+      loops.push(watchArchive(archive, database, log, options, signal));
+    }
     closers.push(async () => {
       stopping.abort();
-      for (const archive of archives.values()) await archive.close();
+      for (const archive of destinations.values()) await archive.close();
       await Promise.all(loops);
     });
 

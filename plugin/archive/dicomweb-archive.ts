@@ -35,13 +35,32 @@ export function authorization(credentials: {
   return { authorization: `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}` };
 }
 
-/** The client's search; its own types name a browser's XMLHttpRequest. */
+/** The client's searches; its own types name a browser's XMLHttpRequest. */
 interface SearchClient {
-  searchForInstances(options: {
-    studyInstanceUID: string;
-    request: { instance: FetchRequest };
-  }): Promise<DicomJson[]>;
+  searchForInstances(options: Search): Promise<DicomJson[]>;
+  searchForStudies(options: Search): Promise<DicomJson[]>;
 }
+
+interface Search {
+  studyInstanceUID?: string;
+  queryParams?: Record<string, string>;
+  request: { instance: FetchRequest };
+}
+
+/** A study as a query names it. */
+export interface StudyReference {
+  studyInstanceUID: string;
+  /** `YYYYMMDD`; empty where the study has no date. */
+  studyDate: string;
+  /** `HHMMSS.FFFFFF` or a part of it. */
+  studyTime: string;
+  /** Of the archive's answer, `±HHMM`; empty where it does not say. */
+  timezoneOffset: string;
+  /** How many instances the archive holds of it, where it tells. */
+  instances: number | undefined;
+}
+
+const numberOfStudyRelatedInstances = '00201208';
 
 /** An archive behind DICOMweb: QIDO-RS to ask, WADO-RS to fetch, STOW-RS to store (PS3.18 chapter 10). */
 export class DicomWebArchive implements Archive {
@@ -63,19 +82,53 @@ export class DicomWebArchive implements Archive {
   }
 
   async instances(studyInstanceUID: string): Promise<InstanceReference[]> {
-    const request = new FetchRequest(this.#dispatcher);
-    const found = await this.#client
-      .searchForInstances({ studyInstanceUID, request: { instance: request } })
-      .catch(() => {
-        throw new Error(`${this.name}: search for instances failed: ${reasonOf(request)}`, {
-          cause: request.failure,
-        });
-      });
+    const found = await this.#search('searchForInstances', { studyInstanceUID });
     return found.map((attributes) => ({
       sopInstanceUID: uidAt(attributes, '00080018'),
       seriesInstanceUID: uidAt(attributes, '0020000E'),
       sopClassUID: uidAt(attributes, '00080016'),
     }));
+  }
+
+  /**
+   * One page of the studies that match a query (PS3.18 section 10.6).
+   *
+   * @param query matching keys by keyword or tag
+   */
+  async studies(
+    query: Record<string, string>,
+    page: { limit: number; offset: number },
+  ): Promise<StudyReference[]> {
+    const found = await this.#search('searchForStudies', {
+      queryParams: {
+        ...query,
+        includefield: numberOfStudyRelatedInstances,
+        limit: String(page.limit),
+        offset: String(page.offset),
+      },
+    });
+    return found.map((attributes) => {
+      const text = (tag: string) => {
+        const value = attributes[tag]?.Value?.[0];
+        return typeof value === 'string' ? value : '';
+      };
+      const instances = Number(attributes[numberOfStudyRelatedInstances]?.Value?.[0] ?? NaN);
+      return {
+        studyInstanceUID: uidAt(attributes, '0020000D'),
+        studyDate: text('00080020'),
+        studyTime: text('00080030'),
+        timezoneOffset: text('00080201'),
+        instances: Number.isInteger(instances) ? instances : undefined,
+      };
+    });
+  }
+
+  async #search(method: keyof SearchClient, options: Omit<Search, 'request'>): Promise<DicomJson[]> {
+    const request = new FetchRequest(this.#dispatcher);
+    const found = await this.#client[method]({ ...options, request: { instance: request } }).catch(() => {
+      throw new Error(`${this.name}: search failed: ${reasonOf(request)}`, { cause: request.failure });
+    });
+    return Array.isArray(found) ? found : []; // an answer without a body: nothing matches
   }
 
   async retrieve(studyInstanceUID: string, seriesInstanceUID: string, folder: string): Promise<string[]> {

@@ -142,6 +142,17 @@ const migrations: string[][] = [
     'create index scoring_newest on scoring (requested_at desc, id)',
     "create index scoring_unfinished on scoring (archive, study_instance_uid) where state in ('queued', 'running')",
   ],
+  [
+    // What a watched archive said it holds of recent studies, and how much of that is not ours.
+    `create table watched_study (
+       archive text not null,
+       study_instance_uid text not null,
+       study_date text not null,
+       instances integer,
+       sources integer,
+       primary key (archive, study_instance_uid)
+     )`,
+  ],
 ];
 
 /**
