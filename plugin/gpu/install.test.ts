@@ -64,7 +64,7 @@ beforeEach(async () => {
     } else if (url.startsWith('/file/')) {
       const file = packages[url.slice('/file/'.length) as 'npm' | 'nuget'];
       if (method === 'HEAD') {
-        response.writeHead(200, { 'content-length': file.length, etag: '"v1"' }).end();
+        response.writeHead(200, { 'content-length': file.length }).end(); // as npm's mirrors: without an ETag
         return;
       }
       ranges.push(request.headers.range);
@@ -88,7 +88,7 @@ afterEach(async () => {
 function send(request: IncomingMessage, response: ServerResponse, file: Buffer, bytes = Infinity): boolean {
   const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
   const range = from > 0 && { 'content-range': `bytes ${from}-${file.length - 1}/${file.length}` };
-  response.writeHead(from > 0 ? 206 : 200, { 'content-length': file.length - from, etag: '"v1"', ...range });
+  response.writeHead(from > 0 ? 206 : 200, { 'content-length': file.length - from, ...range });
   if (from + bytes >= file.length) response.end(file.subarray(from));
   else response.write(file.subarray(from, from + bytes), () => setTimeout(() => response.destroy(), 20));
   return true;

@@ -28,7 +28,7 @@ export async function installFromFeed(
 ): Promise<void> {
   const { url, sha512 } = await findPackage(wanted, feeds);
   const remote = await describeRemote(url);
-  const name = createHash('sha256').update(`${url} ${sha512} ${remote.etag}`).digest('hex');
+  const name = createHash('sha256').update(`${url} ${sha512}`).digest('hex');
   const path = join(folder, '.downloads', name);
   await download(remote, path, UNPACKED * remote.length, (done) => {
     progress(done, remote.length);
@@ -79,6 +79,7 @@ async function unpackTar(path: string, folder: string, target: string): Promise<
     file: path,
     cwd: target,
     strict: true,
+    preserveOwner: false,
     strip: folder.split('/').length - 1,
     filter: (name) => wanted.includes(name),
   });

@@ -9,8 +9,8 @@ export interface RemoteFile {
   readonly url: string;
   /** In bytes. */
   readonly length: number;
-  /** Changes with the content. */
-  readonly etag: string;
+  /** Changes with the content. A caller that knows the content's hash can do without. */
+  readonly etag?: string;
   /** Where the server states it (the hub does for every weight file). */
   readonly sha256?: string;
   /** Sent to the origin of `url` alone. */
@@ -43,13 +43,12 @@ export async function describeRemote(url: string, token?: string): Promise<Remot
     if (status >= 400) throw new Error(`${url}: ${refusal(status, token)}`);
     const length = Number(headers.get('x-linked-size') ?? headers.get('content-length') ?? NaN);
     const etag = linked ?? headers.get('etag');
-    if (!Number.isSafeInteger(length) || etag === null)
-      throw new Error(`${url}: its size or ETag is not stated`);
+    if (!Number.isSafeInteger(length)) throw new Error(`${url}: its size is not stated`);
     const sha256 = /^(?:W\/)?"?([0-9a-f]{64})"?$/.exec(linked ?? '')?.[1];
     return {
       url: linked === null ? target : url,
       length,
-      etag,
+      ...(etag !== null && { etag }),
       ...(sha256 !== undefined && { sha256 }),
       ...(authorized !== undefined && { token: authorized }),
     };
@@ -58,7 +57,7 @@ export async function describeRemote(url: string, token?: string): Promise<Remot
 }
 
 /**
- * Fetches a file to `path`, going on where an earlier try left `path` (the caller names it by the file's ETag).
+ * Fetches a file to `path`, going on where an earlier try left `path` (the caller names it by the file's ETag or hash).
  * What is there when this returns has the stated length and SHA-256; if it is not as stated it is removed, if the
  * connection broke for good it stays for the next try.
  *
@@ -122,7 +121,10 @@ async function append(
   progress: (done: number) => void,
 ): Promise<void> {
   // With a SHA-256 the ETag is the hub's, which the storage behind it does not know.
-  const range = { range: `bytes=${from}-`, ...(sha256 === undefined && { 'if-range': etag }) };
+  const range = {
+    range: `bytes=${from}-`,
+    ...(sha256 === undefined && etag !== undefined && { 'if-range': etag }),
+  };
   const response = await request(url, 'GET', token, from > 0 ? range : {}, 'follow');
   const { status, headers } = response;
   const body = response.body as ReadableStream<Uint8Array> | null;

@@ -34,6 +34,7 @@ export async function pullWeights(
   const onHub = 'repository' in from;
   const source = onHub ? `${hub.endpoint}/${from.repository}/resolve/main/${from.file}` : from.url;
   const remote = await describeRemote(source, onHub ? hub.token : undefined);
+  if (remote.etag === undefined) throw new Error(`${source}: its ETag is not stated`);
   if (onHub && remote.sha256 === undefined) throw new Error(`${source}: the hub states no SHA-256`);
 
   const existing = (await listWeights(root)).filter((weights) =>
