@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander';
+import { benchNode } from './node.ts';
 import { benchScore } from './score.ts';
 import { benchTrain, trainParts } from './train.ts';
 import type { TrainPart } from './train.ts';
@@ -43,6 +44,20 @@ program
         ...(options.threads !== undefined && { threads: Number(options.threads) }),
       }),
     );
+  });
+
+program
+  .command('node')
+  .description('STOW-RS and WADO-RS next to the installed Orthanc, in turn')
+  .option('--megabytes <n>', 'size of the study that is sent and fetched in one request', '1000')
+  .option('--rounds <n>', 'times that each server gets its turn', '3')
+  .action(async (options: { megabytes: string; rounds: string }) => {
+    const results = await benchNode({
+      megabytes: Number(options.megabytes),
+      rounds: Number(options.rounds),
+    });
+    if (program.opts<{ json?: true }>().json) console.log(JSON.stringify(results));
+    else for (const table of Object.values(results) as object[][]) print(table);
   });
 
 function print(results: object[]): void {
