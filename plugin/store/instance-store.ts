@@ -1,10 +1,10 @@
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { InstanceHeader } from '../../dicom/pool.ts';
 import { isUID } from '../../dicom/uid.ts';
 import type { Database, Queryable } from '../database/database.ts';
-import { noteArrival } from '../arrival/arrivals.ts';
-import { attributesOf } from './attributes.ts';
+import { IndexEntries } from './index-entries.ts';
 
 /** An instance in the store. */
 export interface StoredInstance {
@@ -18,67 +18,67 @@ export interface StoredInstance {
 /** Name under which the node's own store appears among the archives. */
 export const localArchiveName = 'local';
 
+/** What came of an instance: `another is there` under its UID, with other content. */
+export type Added = 'stored' | 'already there' | 'another is there';
+
+/** Read at once of each of two files that are compared. */
+const comparedBytes = 2 ** 20;
+
+interface AddOptions {
+  arrival: boolean;
+  sourceAETitle?: string;
+}
+
 /** DICOM objects as files, with an index in the database. The first copy of a SOPInstanceUID stays. */
 export class InstanceStore {
   readonly #database: Database;
   readonly #folder: string;
+  readonly #entries: IndexEntries;
+  /** By SOPInstanceUID. */
+  readonly #adding = new Map<string, Promise<unknown>>();
 
   constructor(database: Database, folder: string) {
     this.#database = database;
     this.#folder = folder;
+    this.#entries = new IndexEntries(database, localArchiveName);
   }
 
   /**
    * Takes over a whole file: moves it into place, then enters it into the index. What it returns outlives the
-   * process, however that ends.
+   * process, however that ends. Of an instance that is stored already, the first copy stays: the new one is
+   * removed, and compared with it before.
    *
    * @param options.arrival whether the study may now be due for scoring (not for our own results).
    * @param options.sourceAETitle who sent it by C-STORE.
    */
-  async add(
-    file: string,
-    header: InstanceHeader,
-    options: { arrival: boolean; sourceAETitle?: string },
-  ): Promise<'stored' | 'already there'> {
-    const stored = await this.#entry(this.#database, header.sopInstanceUID);
+  async add(file: string, header: InstanceHeader, options: AddOptions): Promise<Added> {
+    const { sopInstanceUID } = header;
+    // Of two copies that come at once, one is first.
+    const earlier = this.#adding.get(sopInstanceUID);
+    const adding = (async () => {
+      await earlier?.catch(() => undefined);
+      return this.#add(file, header, options);
+    })();
+    this.#adding.set(sopInstanceUID, adding);
+    try {
+      return await adding;
+    } finally {
+      if (this.#adding.get(sopInstanceUID) === adding) this.#adding.delete(sopInstanceUID);
+    }
+  }
+
+  async #add(file: string, header: InstanceHeader, options: AddOptions): Promise<Added> {
+    const stored = await this.get(header.sopInstanceUID);
     if (stored) {
+      const same = await haveSameContent(file, this.path(stored));
       await rm(file, { force: true });
-      return 'already there';
+      return same ? 'already there' : 'another is there';
     }
     const path = this.path(header);
     await mkdir(dirname(path), { recursive: true });
     await flushToDisk(file);
     await rename(file, path);
-    await this.#database.transaction(async (transaction) => {
-      const { studyInstanceUID, seriesInstanceUID, sopInstanceUID, dataset } = header;
-      await transaction.query(
-        'insert into study (study_instance_uid, attributes) values ($1, $2) on conflict do nothing',
-        [studyInstanceUID, attributesOf('study', dataset)],
-      );
-      await transaction.query(
-        `insert into series (series_instance_uid, study_instance_uid, attributes) values ($1, $2, $3)
-         on conflict do nothing`,
-        [seriesInstanceUID, studyInstanceUID, attributesOf('series', dataset)],
-      );
-      await transaction.query(
-        `insert into instance (sop_instance_uid, series_instance_uid, study_instance_uid, sop_class_uid,
-           transfer_syntax_uid, attributes) values ($1, $2, $3, $4, $5, $6) on conflict do nothing`,
-        [
-          sopInstanceUID,
-          seriesInstanceUID,
-          studyInstanceUID,
-          header.sopClassUID,
-          header.transferSyntaxUID,
-          attributesOf('instance', dataset),
-        ],
-      );
-      const { arrival, sourceAETitle } = options;
-      if (arrival) {
-        await noteArrival(transaction, localArchiveName, studyInstanceUID, {
-          ...(sourceAETitle !== undefined && { sourceAETitle }),
-        });
-      }
-    });
+    await this.#entries.add({ header, ...options });
     return 'stored';
   }
 
@@ -102,7 +102,7 @@ export class InstanceStore {
     const removed = await this.#database.transaction(async (transaction) => {
       const rows: StoredInstance[] = [];
       for (const uid of sopInstanceUIDs) {
-        const entry = await this.#entry(transaction, uid);
+        const entry = await entryOf(transaction, uid);
         if (entry) rows.push(entry);
         await transaction.query('delete from instance where sop_instance_uid = $1', [uid]);
       }
@@ -134,16 +134,21 @@ export class InstanceStore {
     return join(this.#folder, studyInstanceUID, seriesInstanceUID, `${sopInstanceUID}.dcm`);
   }
 
-  async #entry(on: Queryable, sopInstanceUID: string): Promise<StoredInstance | undefined> {
-    const [row] = await on.query<StoredInstance>(
-      `select sop_instance_uid as "sopInstanceUID", series_instance_uid as "seriesInstanceUID",
-         study_instance_uid as "studyInstanceUID", sop_class_uid as "sopClassUID",
-         transfer_syntax_uid as "transferSyntaxUID"
-       from instance where sop_instance_uid = $1`,
-      [sopInstanceUID],
-    );
-    return row;
+  /** The instance, if it is stored. */
+  get(sopInstanceUID: string): Promise<StoredInstance | undefined> {
+    return entryOf(this.#database, sopInstanceUID);
   }
+}
+
+async function entryOf(on: Queryable, sopInstanceUID: string): Promise<StoredInstance | undefined> {
+  const [row] = await on.query<StoredInstance>(
+    `select sop_instance_uid as "sopInstanceUID", series_instance_uid as "seriesInstanceUID",
+       study_instance_uid as "studyInstanceUID", sop_class_uid as "sopClassUID",
+       transfer_syntax_uid as "transferSyntaxUID"
+     from instance where sop_instance_uid = $1`,
+    [sopInstanceUID],
+  );
+  return row;
 }
 
 async function flushToDisk(file: string): Promise<void> {
@@ -153,4 +158,18 @@ async function flushToDisk(file: string): Promise<void> {
   } finally {
     await handle.close();
   }
+}
+
+async function haveSameContent(one: string, other: string): Promise<boolean> {
+  if ((await stat(one)).size !== (await stat(other)).size) return false;
+  const others = createReadStream(other, {
+    highWaterMark: comparedBytes,
+  }).iterator() as AsyncIterator<Buffer>;
+  for await (const chunk of createReadStream(one, {
+    highWaterMark: comparedBytes,
+  }) as AsyncIterable<Buffer>) {
+    const { value } = (await others.next()) as { value: Buffer | undefined };
+    if (!value?.equals(chunk)) return false;
+  }
+  return true;
 }

@@ -1,0 +1,111 @@
+import type { InstanceHeader } from '../../dicom/pool.ts';
+import { noteArrival } from '../arrival/arrivals.ts';
+import type { Database, Queryable } from '../database/database.ts';
+import { attributesOf, type Level } from './attributes.ts';
+
+/** An instance that is to stand in the index. */
+export interface IndexEntry {
+  header: InstanceHeader;
+  /** Whether its study may now be due for scoring. */
+  arrival: boolean;
+  sourceAETitle?: string;
+}
+
+interface Waiting {
+  entry: IndexEntry;
+  resolve: () => void;
+  reject: (error: unknown) => void;
+}
+
+/** Entries that one transaction takes at most. */
+const batchSize = 64;
+
+/** Writes to the index. Entries that come while a transaction runs go into the next one together. */
+export class IndexEntries {
+  readonly #database: Database;
+  readonly #archiveName: string;
+  #waiting: Waiting[] = [];
+  #writing = false;
+
+  /** @param archiveName under which arrivals are noted */
+  constructor(database: Database, archiveName: string) {
+    this.#database = database;
+    this.#archiveName = archiveName;
+  }
+
+  /** Resolves once the entry is committed. */
+  add(entry: IndexEntry): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ entry, resolve, reject });
+      if (!this.#writing) void this.#writeWaiting();
+    });
+  }
+
+  async #writeWaiting(): Promise<void> {
+    this.#writing = true;
+    while (this.#waiting.length > 0) await this.#write(this.#waiting.splice(0, batchSize));
+    this.#writing = false;
+  }
+
+  async #write(batch: Waiting[]): Promise<void> {
+    try {
+      const entries = batch.map(({ entry }) => entry);
+      await this.#database.transaction(async (transaction) => {
+        await insert(transaction, entries);
+        await noteArrivals(transaction, this.#archiveName, entries);
+      });
+      for (const { resolve } of batch) resolve();
+    } catch (error) {
+      if (batch.length === 1) batch[0].reject(error);
+      // An entry that the database refuses must not take others with it.
+      else for (const one of batch) await this.#write([one]);
+    }
+  }
+}
+
+async function insert(on: Queryable, entries: IndexEntry[]): Promise<void> {
+  const headers = entries.map(({ header }) => header);
+  const attributes = (level: Level) =>
+    headers.map(({ dataset }) => JSON.stringify(attributesOf(level, dataset)));
+  const studies = headers.map(({ studyInstanceUID }) => studyInstanceUID);
+  const series = headers.map(({ seriesInstanceUID }) => seriesInstanceUID);
+  await on.query(
+    `insert into study (study_instance_uid, attributes)
+     select * from unnest($1::text[], $2::jsonb[]) on conflict do nothing`,
+    [studies, attributes('study')],
+  );
+  await on.query(
+    `insert into series (series_instance_uid, study_instance_uid, attributes)
+     select * from unnest($1::text[], $2::text[], $3::jsonb[]) on conflict do nothing`,
+    [series, studies, attributes('series')],
+  );
+  await on.query(
+    `insert into instance (sop_instance_uid, series_instance_uid, study_instance_uid, sop_class_uid,
+       transfer_syntax_uid, attributes)
+     select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[])
+     on conflict do nothing`,
+    [
+      headers.map(({ sopInstanceUID }) => sopInstanceUID),
+      series,
+      studies,
+      headers.map(({ sopClassUID }) => sopClassUID),
+      headers.map(({ transferSyntaxUID }) => transferSyntaxUID),
+      attributes('instance'),
+    ],
+  );
+}
+
+/** Notes each study of which something came, with who sent the last of it. */
+async function noteArrivals(on: Queryable, archiveName: string, entries: IndexEntry[]): Promise<void> {
+  const arrived = Map.groupBy(
+    entries.filter(({ arrival }) => arrival),
+    ({ header }) => header.studyInstanceUID,
+  );
+  for (const [study, instances] of arrived) {
+    const { sourceAETitle } = instances.at(-1)!;
+    await noteArrival(on, archiveName, study, {
+      instances: instances.length,
+      ...(sourceAETitle !== undefined && { sourceAETitle }),
+    });
+  }
+}
