@@ -6,8 +6,9 @@ import { reducedSlice } from './decoding/reduced-slice.ts';
 import { frameHistogram, type CountedPixels } from './decoding/value-histogram.ts';
 import { FileSource } from './reading/byte-source.ts';
 import { DicomError } from './reading/dicom-error.ts';
-import { readInstance, type Instance } from './reading/part10.ts';
+import { readBulkData, readInstance, type Instance } from './reading/part10.ts';
 import type { WorkerAnswer } from './worker-pool.ts';
+import { nativeCopyHead, nativePixels } from './writing/native-copy.ts';
 
 /** What `DicomPool` asks of its threads. Frames are counted from 1. */
 export type DicomTask =
@@ -16,12 +17,16 @@ export type DicomTask =
   | { kind: 'histogram'; path: string; frame: number; counted: CountedPixels }
   | { kind: 'reduced'; path: string; frame: number; factor: number }
   | { kind: 'frame'; path: string; frame: number }
-  | { kind: 'encoded-frame'; path: string; frame: number };
+  | { kind: 'encoded-frame'; path: string; frame: number }
+  | { kind: 'bulk-data'; path: string; bulkPath: string }
+  | { kind: 'native-copy-head'; path: string }
+  | { kind: 'native-pixels'; path: string; offset: number; length: number };
 
 /** Runs one task in a worker thread. Errors other than `DicomError` are the pool's to report. */
 export default async function run(task: DicomTask): Promise<unknown> {
   try {
     using file = new FileSource(task.path);
+    if (task.kind === 'native-copy-head') return { result: await nativeCopyHead(file) };
     return transferred({ result: await perform(task, openInstance(file)) });
   } catch (error) {
     if (!(error instanceof DicomError)) throw error;
@@ -40,7 +45,7 @@ function openInstance(file: FileSource): Instance {
   return instance.syntax.deflated ? instance : { ...instance, source: file };
 }
 
-function perform(task: DicomTask, instance: Instance): unknown {
+function perform(task: Exclude<DicomTask, { kind: 'native-copy-head' }>, instance: Instance): unknown {
   switch (task.kind) {
     case 'header':
       return instance.header;
@@ -56,6 +61,10 @@ function perform(task: DicomTask, instance: Instance): unknown {
       return decodeFrame(instance, task.frame);
     case 'encoded-frame':
       return encodedFrame(instance, task.frame);
+    case 'bulk-data':
+      return { bytes: readBulkData(instance, task.bulkPath) };
+    case 'native-pixels':
+      return { bytes: nativePixels(instance, task.offset, task.length) };
   }
 }
 

@@ -3,12 +3,17 @@ import type { Picture } from './decoding/picture.ts';
 import type { SliceOptions } from './decoding/grey-slice.ts';
 import type { ReducedSlice } from './decoding/reduced-slice.ts';
 import type { CountedPixels, FrameHistogram } from './decoding/value-histogram.ts';
+import type { Window } from './decoding/voi-lut.ts';
 import type { DicomTask } from './dicom-worker.ts';
 import type { InstanceHeader } from './reading/part10.ts';
 import type { Slice } from './slice.ts';
+import type { NativeCopyHead } from './writing/native-copy.ts';
 import { WorkerPool, type WorkerPoolOptions } from './worker-pool.ts';
 
-export type { DecodedFrame, EncodedFrame, InstanceHeader, Picture, ReducedSlice, SliceOptions };
+export type { DecodedFrame, EncodedFrame, InstanceHeader, Picture, ReducedSlice, SliceOptions, Window };
+
+/** Native pixels are copied in pieces of so many bytes: a multiple of every sample. */
+const pieceBytes = 2 ** 21;
 
 /**
  * Reads DICOM files in worker threads: nothing that parses foreign bytes runs on the calling thread. Every
@@ -60,6 +65,37 @@ export class DicomPool {
   /** One frame, counted from 1, as it is stored. */
   readEncodedFrame(path: string, frame: number): Promise<EncodedFrame> {
     return this.#workers.run({ kind: 'encoded-frame', path, frame }) as Promise<EncodedFrame>;
+  }
+
+  /** A value that the header leaves out, by its path in `bulkData`, in little endian. */
+  async readBulkData(path: string, bulkPath: string): Promise<Uint8Array> {
+    const { bytes } = (await this.#workers.run({ kind: 'bulk-data', path, bulkPath })) as {
+      bytes: Uint8Array;
+    };
+    return bytes;
+  }
+
+  /**
+   * A copy of an instance in explicit VR little endian with native pixels, piece by piece; see `nativeCopyHead`.
+   * The first piece comes once it is known that the copy can be made.
+   */
+  async *nativeCopy(path: string): AsyncGenerator<Uint8Array> {
+    const head = (await this.#workers.run({ kind: 'native-copy-head', path })) as NativeCopyHead;
+    yield head.bytes;
+    let done = 0;
+    for (let frame = 1; done < head.pixelBytes; frame++) {
+      const { bytes } = head.encapsulated
+        ? await this.readFrame(path, frame)
+        : ((await this.#workers.run({
+            kind: 'native-pixels',
+            path,
+            offset: done,
+            length: Math.min(pieceBytes, head.pixelBytes - done),
+          })) as { bytes: Uint8Array });
+      yield bytes;
+      done += bytes.length;
+    }
+    if (done % 2 === 1) yield new Uint8Array(1);
   }
 
   /** Ends the threads; running and waiting tasks are rejected. */

@@ -45,7 +45,7 @@ export interface ReadDataSet {
   end: number;
 }
 
-/** Values from here on are left in the file. */
+/** Values of more bytes are left in the file unless the caller wants them. */
 const bulkDataBytes = 64 * 1024;
 /** PS3.18 F.2.6: the VRs that may stand behind a BulkDataURI. */
 const bulkDataVRs = new Set('DS FD FL IS LT OB OD OF OL OV OW SL SS ST SV UC UL UN US UT UV'.split(' '));
@@ -82,6 +82,7 @@ interface ElementHeader extends ByteRange {
  * Reads the data set that starts at `start` into the DICOM JSON model (PS3.18 annex F). With `lastGroup`,
  * reading ends before the first attribute of a later group (file meta information).
  *
+ * @param inlineBytes values of more bytes become bulk data
  * @throws DicomError naming tag and offset: `truncated` where a length leads beyond the end, `malformed`
  *   where the bytes contradict PS3.5
  */
@@ -90,18 +91,21 @@ export function readDataSet(
   start: number,
   encoding: Encoding,
   lastGroup = 0xffff,
+  inlineBytes = bulkDataBytes,
 ): ReadDataSet {
-  return new DataSetReader(source, start).readTop(encoding, lastGroup);
+  return new DataSetReader(source, start, inlineBytes).readTop(encoding, lastGroup);
 }
 
 class DataSetReader {
   readonly #source: ByteSource;
+  readonly #inlineBytes: number;
   readonly #bulkData: BulkData[] = [];
   #position: number;
   #pixelData: PixelDataElement | undefined;
 
-  constructor(source: ByteSource, start: number) {
+  constructor(source: ByteSource, start: number, inlineBytes: number) {
     this.#source = source;
+    this.#inlineBytes = inlineBytes;
     this.#position = start;
   }
 
@@ -182,7 +186,7 @@ class DataSetReader {
       throw this.#error('truncated', `value of ${length} bytes does not fit`, tag, start);
     this.#position = offset + length;
     if (length === 0) return { vr };
-    if (length > bulkDataBytes && !alwaysInline.has(tag)) {
+    if (length > this.#inlineBytes && !alwaysInline.has(tag)) {
       if (!bulkDataVRs.has(vr)) throw this.#error('malformed', `${vr} of ${length} bytes`, tag, start);
       this.#bulkData.push({ path, vr, offset, length });
       return { vr };

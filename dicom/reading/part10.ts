@@ -4,9 +4,10 @@ import { isUID } from '../uid.ts';
 import { numberOf, stringOf } from './attribute.ts';
 import { MemorySource, type ByteSource } from './byte-source.ts';
 import { ascii } from './character-set.ts';
-import { readDataSet, type BulkData, type PixelDataElement } from './data-set.ts';
+import { readDataSet, swapped, type BulkData, type PixelDataElement } from './data-set.ts';
 import { DicomError } from './dicom-error.ts';
 import { transferSyntax, type TransferSyntax } from './transfer-syntax.ts';
+import { valueRepresentation } from './value-representation.ts';
 
 /** What an instance says about itself: everything but bulk data. */
 export interface InstanceHeader {
@@ -42,15 +43,20 @@ const maxInflatedBytes = 1024 * 1024 * 1024;
  * Reads a Part 10 file (PS3.10 section 7) without its bulk data. Files without preamble are refused: nothing
  * says how they are encoded.
  *
+ * @param inlineBytes values of more bytes are bulk data; 64 KiB by default
  * @throws DicomError
  */
-export function readInstance(file: ByteSource): Instance {
+export function readInstance(file: ByteSource, inlineBytes?: number): Instance {
   if (file.size < fileMetaOffset || ascii(file.read(128, 4)) !== 'DICM')
     throw new DicomError('not-dicom', 'no DICM prefix', { offset: 128 });
   const meta = readDataSet(file, fileMetaOffset, { explicit: true, bigEndian: false }, 0x0002);
   const syntax = transferSyntax(requiredUID(meta.attributes, '00020010', 'Transfer Syntax UID'));
   const [source, start] = syntax.deflated ? [inflated(file, meta.end), 0] : [file, meta.end];
-  const { attributes: dataset, pixelData, bulkData } = readDataSet(source, start, syntax);
+  const {
+    attributes: dataset,
+    pixelData,
+    bulkData,
+  } = readDataSet(source, start, syntax, undefined, inlineBytes);
   const header: InstanceHeader = {
     transferSyntaxUID: syntax.uid,
     sopClassUID: requiredUID(dataset, '00080016', 'SOP Class UID'),
@@ -64,6 +70,19 @@ export function readInstance(file: ByteSource): Instance {
     bulkData,
   };
   return { header, syntax, source, ...(pixelData && { pixelData }) };
+}
+
+/**
+ * The bytes of a value that `header.dataset` leaves out, in little endian.
+ *
+ * @param path as `header.bulkData` names it
+ * @throws DicomError `malformed` where there is no such value
+ */
+export function readBulkData({ header, syntax, source }: Instance, path: string): Uint8Array {
+  const value = header.bulkData.find((bulk) => bulk.path === path);
+  if (!value) throw new DicomError('malformed', 'no bulk data of this path');
+  const bytes = source.read(value.offset, value.length).slice();
+  return syntax.bigEndian ? swapped(bytes, valueRepresentation(value.vr)?.size ?? 1) : bytes;
 }
 
 function inflated(file: ByteSource, offset: number): ByteSource {

@@ -60,6 +60,9 @@ function elementValue(vr: string, value: DicomJsonValue): unknown {
   if (vr === 'SQ') return elements(value as DicomJson);
   // dcmjs would take the tag's digits for a decimal number.
   if (vr === 'AT') return Number.parseInt(value as string, 16);
+  // PS3.18 F.2.3 writes what JSON's number cannot hold as text.
+  if (vr === 'FL' || vr === 'FD')
+    return value === 'inf' ? Infinity : value === '-inf' ? -Infinity : Number(value);
   if (typeof value === 'number' && (vr === 'DS' || vr === 'IS')) return decimalString(value);
   return value ?? '';
 }
