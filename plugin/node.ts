@@ -13,6 +13,7 @@ import { lockDataFolder } from './data-folder/lock.ts';
 import { openEmbeddedDatabase } from './database/database.ts';
 import { startStoreScp } from './dimse/store-scp.ts';
 import { EventFeed } from './events/event-feed.ts';
+import { isLoopback } from './http/allowed-host.ts';
 import { createHttpServer } from './http/server.ts';
 import { JobQueue } from './jobs/queue.ts';
 import { scoreStudyJob } from './jobs/score-study.ts';
@@ -100,6 +101,9 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
       pool,
       incoming: folder.incoming,
       instanceBytes: settings.limits.instanceBytes,
+      deletion: settings.dicomweb.delete,
+      allowedOrigins: settings.http.allowedOrigins,
+      allowedHosts: isLoopback(settings.http.host) ? settings.http.allowedHosts : undefined,
       log,
       onHint: () => orthanc?.hint(),
     });

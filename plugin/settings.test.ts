@@ -11,7 +11,7 @@ function fileWith(text: string): string {
 
 test('an empty file gives the defaults of the design', () => {
   const settings = loadSettings({ QFAE_CONFIG: fileWith('') });
-  expect(settings.http).toEqual({ host: '127.0.0.1', port: 8780 });
+  expect(settings.http).toEqual({ host: '127.0.0.1', port: 8780, allowedHosts: [], allowedOrigins: [] });
   expect(settings.arrival.quietSeconds).toBe(60);
   expect(settings.data).toBe('./data');
   expect(settings.outputs).toEqual({

@@ -55,6 +55,18 @@ export const settingsSchema = z.strictObject({
     .strictObject({
       host: z.string().min(1).default('127.0.0.1'),
       port: z.number().int().min(0).max(65535).default(8780),
+      /** On the loopback address only requests to it are served; a proxy's name, where it passes the Host on. */
+      allowedHosts: z.array(z.string().min(1)).default([]),
+      /** Pages of other origins that may use DICOMweb (CORS): viewers, for example. */
+      allowedOrigins: z
+        .array(z.url().refine((url) => new URL(url).origin === url, 'an origin is scheme, host and port'))
+        .default([]),
+    })
+    .prefault({}),
+  dicomweb: z
+    .strictObject({
+      /** Whether clients may delete studies, series and instances. */
+      delete: z.boolean().default(false),
     })
     .prefault({}),
   arrival: z

@@ -90,6 +90,15 @@ export async function* readParts(source: Readable, boundary: string): AsyncGener
   if (failure) throw failure;
 }
 
+/** A message that is no multipart message, as if it were the only part of one. */
+export function wholeBody(source: Readable): Part {
+  const body = source.pipe(new PassThrough());
+  source.on('error', (error) => body.destroy(new MultipartError(`the message broke off: ${error.message}`)));
+  body.on('error', () => undefined); // told to whoever reads it
+  body.on('close', () => source.resume()); // the rest of what was given up, so that the sender hears an answer
+  return { headers: {}, body };
+}
+
 function inLowerCase(header: Record<string, string[]>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(header).map(([name, values]) => [name.toLowerCase(), values.join(', ')]),
@@ -100,6 +109,15 @@ function inLowerCase(header: Record<string, string[]>): Record<string, string> {
 export interface OutgoingPart {
   contentType: string;
   body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+}
+
+/** A payload of one part or more. */
+export interface Message {
+  /** Media type of each part. */
+  type: string;
+  /** Whether a single part is sent as a multipart message too. */
+  multipart: boolean;
+  parts: AsyncIterable<OutgoingPart> | Iterable<OutgoingPart>;
 }
 
 /** The bytes of a multipart message; parts are asked for one by one, as the receiver takes them. */

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Router, type Request, type Response } from 'express';
@@ -8,29 +7,41 @@ import { isUID } from '../../dicom/uid.ts';
 import type { Database } from '../database/database.ts';
 import type { Level } from '../store/attributes.ts';
 import type { StoredInstance } from '../store/instance-store.ts';
+import { ahead } from './ahead.ts';
+import { bulkDataMessage, withBulkDataURIs } from './bulk-data.ts';
+import { capabilities, wadl } from './capabilities.ts';
+import { frameNumbers, framesMessage } from './frames.ts';
+import { instancesMessage } from './instances.ts';
 import { acceptedMediaTypes, covers } from './media-type.ts';
-import { writeParts, type OutgoingPart } from './multipart.ts';
-import { parseQuery, search } from './query.ts';
-import {
-  frameParts,
-  instanceParts,
-  metadata,
-  parseRendering,
-  renderFrame,
-  RetrieveError,
-} from './retrieve.ts';
+import { writeParts, type Message } from './multipart.ts';
+import { parseQuery } from './query.ts';
+import { parseRendering, pictureType, renderFrame } from './rendered.ts';
+import { RetrieveError } from './retrieve-error.ts';
+import { search } from './search.ts';
 import { storeInstances, type StoreContext } from './store.ts';
 
 /** Where the DICOMweb service is below the node's address. */
 export const dicomWebPath = '/dicom-web';
 
-/** The longer side of a thumbnail, in pixels. */
-const thumbnailSize = 128;
+/** Headers that are parsed before their turn. */
+const headersAhead = 4;
+/** Pictures that are made before their turn. */
+const picturesAhead = 1;
 
-/** The node's DICOMweb service: STOW-RS, QIDO-RS and WADO-RS (PS3.18 chapter 10). */
-export function dicomWebRouter(context: StoreContext & { database: Database }): Router {
+/** What the DICOMweb service needs of the node. */
+export interface DicomWebContext extends StoreContext {
+  database: Database;
+  /** Whether clients may delete. */
+  deletion: boolean;
+}
+
+/** The node's DICOMweb service: STOW-RS, QIDO-RS, WADO-RS, deletion and capabilities (PS3.18 chapters 8 and 10). */
+export function dicomWebRouter(context: DicomWebContext): Router {
   const { database, store, pool } = context;
   const router = Router();
+
+  router.options('/', sendCapabilities);
+  router.get('/capabilities', sendCapabilities);
 
   const answerStore = async (request: Request, response: Response, study?: string) => {
     const type = request.get('content-type');
@@ -51,11 +62,10 @@ export function dicomWebRouter(context: StoreContext & { database: Database }): 
       ...(request.params['series'] !== undefined && { '0020000E': uid(request, 'series') }),
     };
     const query = parseQuery(level, parametersOf(request), within);
-    const found = await search(database, query, rootOf(request));
     if (query.unsupported.length > 0) {
-      response.set('Warning', `299 qfae "these attributes are not matched: ${query.unsupported.join(', ')}"`);
+      response.set('Warning', `299 qfae "these parameters are not heeded: ${query.unsupported.join(', ')}"`);
     }
-    response.type('application/dicom+json').send(JSON.stringify(found));
+    await sendJsonArray(response, search({ database, store, pool }, query, rootOf(request)));
   };
   router.get('/studies', answerSearch('study'));
   router.get('/series', answerSearch('series'));
@@ -71,85 +81,144 @@ export function dicomWebRouter(context: StoreContext & { database: Database }): 
     if (instances.length === 0) throw new RetrieveError(404, 'nothing is stored under these UIDs');
     return instances;
   };
-  const firstPicture = async (instances: StoredInstance[]) => {
+  const one = async (request: Request) => store.path((await requested(request))[0]);
+
+  const sendRendered = async (
+    request: Request,
+    response: Response,
+    pictures: Picture[],
+    thumbnail: boolean,
+  ) => {
+    const rendering = parseRendering(parametersOf(request), thumbnail);
+    const type = pictureType(acceptOf(request), pictures.length);
+    if (rendering.unsupported.length > 0) {
+      response.set(
+        'Warning',
+        `299 qfae "these parameters are not heeded: ${rendering.unsupported.join(', ')}"`,
+      );
+    }
+    const parts = ahead(pictures, picturesAhead, async ({ path, frame }) => ({
+      contentType: type,
+      body: [await renderFrame(pool, path, frame, rendering, type)],
+    }));
+    await sendMessage(response, { type, multipart: pictures.length > 1, parts });
+  };
+  /** The first frame of the first instance that has pixels: what stands for all of them. */
+  const firstPicture = async (instances: StoredInstance[]): Promise<Picture> => {
     for (const instance of instances) {
-      if ((await pool.readHeader(store.path(instance))).hasPixelData) return instance;
+      const path = store.path(instance);
+      if ((await pool.readHeader(path)).hasPixelData) return { path, frame: 1 };
     }
     throw new RetrieveError(404, 'nothing with pixel data is stored under these UIDs');
   };
-  const one = async (request: Request) => (await requested(request))[0];
+  const everyPicture = async (instances: StoredInstance[]): Promise<Picture[]> => {
+    const pictures: Picture[] = [];
+    for (const instance of instances) {
+      const path = store.path(instance);
+      const { numberOfFrames } = await pool.readHeader(path);
+      for (let frame = 1; frame <= numberOfFrames; frame++) pictures.push({ path, frame });
+    }
+    if (pictures.length === 0)
+      throw new RetrieveError(404, 'nothing with pixel data is stored under these UIDs');
+    return pictures;
+  };
 
   for (const path of ['/studies/:study', '/studies/:study/series/:series', instancePath]) {
     router.get(path, async (request, response) => {
       const instances = await requested(request);
-      const [wanted] = acceptedMediaTypes(request.get('accept'));
-      if (wanted?.type === 'application/dicom' && instances.length === 1) {
-        response.type('application/dicom');
-        await pipeline(createReadStream(store.path(instances[0])), response);
-        return;
-      }
-      const parts = instanceParts(store, instances, request.get('accept'));
-      await sendMultipart(response, 'application/dicom', parts);
+      await sendMessage(response, instancesMessage(store, pool, instances, acceptOf(request)));
     });
     router.get(`${path}/metadata`, async (request, response) => {
       requireJson(request);
-      const datasets = metadata(store, pool, await requested(request));
+      const root = rootOf(request);
+      const datasets = ahead(await requested(request), headersAhead, async (instance) =>
+        withBulkDataURIs(await pool.readHeader(store.path(instance)), urlOf(root, instance)),
+      );
       await sendJsonArray(response, datasets);
     });
+    router.get(`${path}/rendered`, async (request, response) => {
+      await sendRendered(request, response, await everyPicture(await requested(request)), false);
+    });
     router.get(`${path}/thumbnail`, async (request, response) => {
-      const rendering = { viewport: [thumbnailSize, thumbnailSize] as [number, number] };
-      const picture = await firstPicture(await requested(request));
-      await sendPicture(response, picture, 1, rendering, request.get('accept'));
+      await sendRendered(request, response, [await firstPicture(await requested(request))], true);
+    });
+    router.delete(path, async (request, response) => {
+      if (!context.deletion)
+        throw new RetrieveError(403, 'deleting is not permitted (setting dicomweb.delete)');
+      const instances = await requested(request);
+      await store.remove(instances.map(({ sopInstanceUID }) => sopInstanceUID));
+      context.log.info({ ...request.params, instances: instances.length }, 'deleted by a client');
+      response.status(204).end();
     });
   }
-  router.get(`${instancePath}/frames/:frames`, async (request, response) => {
-    const frames = request.params['frames'];
-    const parts = await frameParts(store, pool, await one(request), frames, request.get('accept'));
-    await sendMultipart(response, undefined, parts);
-  });
-  router.get(`${instancePath}/rendered`, async (request, response) => {
-    const rendering = parseRendering(parametersOf(request));
-    await sendPicture(response, await one(request), 1, rendering, request.get('accept'));
-  });
-  router.get(`${instancePath}/frames/:frame/rendered`, async (request, response) => {
-    const frame = Number(request.params['frame']);
-    if (!Number.isInteger(frame) || frame < 1) throw new RetrieveError(400, 'frames are counted from 1');
-    const rendering = parseRendering(parametersOf(request));
-    await sendPicture(response, await one(request), frame, rendering, request.get('accept'));
-  });
 
-  const sendPicture = async (
-    response: Response,
-    instance: StoredInstance,
-    frame: number,
-    rendering: ReturnType<typeof parseRendering>,
-    accept: string | undefined,
-  ) => {
-    const { mediaType, bytes } = await renderFrame(store, pool, instance, frame, rendering, accept);
-    response.type(mediaType).send(bytes);
-  };
+  router.get(`${instancePath}/bulkdata/*path`, async (request, response) => {
+    const path = request.params['path'].join('/');
+    await sendMessage(response, await bulkDataMessage(pool, await one(request), path, acceptOf(request)));
+  });
+  router.get(`${instancePath}/frames/:frames`, async (request, response) => {
+    const path = await one(request);
+    const frames = frameNumbers(request.params['frames'], await pool.readHeader(path));
+    await sendMessage(response, await framesMessage(pool, path, frames, acceptOf(request)));
+  });
+  for (const [resource, thumbnail] of [
+    ['rendered', false],
+    ['thumbnail', true],
+  ] as const) {
+    router.get(`${instancePath}/frames/:frames/${resource}`, async (request, response) => {
+      const path = await one(request);
+      const frames = frameNumbers(request.params['frames'], await pool.readHeader(path));
+      const pictures = frames.map((frame) => ({ path, frame }));
+      await sendRendered(request, response, pictures, thumbnail);
+    });
+  }
   return router;
+}
+
+/** A frame of a stored file. */
+interface Picture {
+  path: string;
+  frame: number;
 }
 
 const instancePath = '/studies/:study/series/:series/instances/:instance';
 
-/** Sends a multipart message as its parts are made; the first is made before the status is sent. */
-async function sendMultipart(
-  response: Response,
-  partType: string | undefined,
-  parts: Iterable<OutgoingPart> | AsyncIterable<OutgoingPart>,
-): Promise<void> {
+function urlOf(
+  root: string,
+  { studyInstanceUID, seriesInstanceUID, sopInstanceUID }: StoredInstance,
+): string {
+  return `${root}/studies/${studyInstanceUID}/series/${seriesInstanceUID}/instances/${sopInstanceUID}`;
+}
+
+/** Sends parts as they are made; the first is made before the status is sent. */
+async function sendMessage(response: Response, { type, multipart, parts }: Message): Promise<void> {
   const waiting = Symbol.asyncIterator in parts ? parts[Symbol.asyncIterator]() : parts[Symbol.iterator]();
   const first = await waiting.next();
   if (first.done) throw new RetrieveError(404, 'nothing is stored under these UIDs');
+  const body = await begun(first.value.body);
+  if (!multipart) {
+    response.set('Content-Type', first.value.contentType);
+    await pipeline(Readable.from(body, { objectMode: false }), response);
+    return;
+  }
   const all = async function* () {
-    yield first.value;
+    yield { ...first.value, body };
     for (let next = await waiting.next(); !next.done; next = await waiting.next()) yield next.value;
   };
   const boundary = randomUUID();
-  const type = partType ?? first.value.contentType.split(';')[0];
   response.set('Content-Type', `multipart/related; type="${type}"; boundary=${boundary}`);
   await pipeline(Readable.from(writeParts(all(), boundary), { objectMode: false }), response);
+}
+
+/** The same bytes, the first of which are there: what cannot be begun fails here, not in mid-answer. */
+async function begun(
+  body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<AsyncGenerator<Uint8Array>> {
+  const waiting = Symbol.asyncIterator in body ? body[Symbol.asyncIterator]() : body[Symbol.iterator]();
+  const first = await waiting.next();
+  return (async function* () {
+    for (let next = first; !next.done; next = await waiting.next()) yield next.value;
+  })();
 }
 
 async function sendJsonArray(response: Response, items: AsyncGenerator<DicomJson>): Promise<void> {
@@ -163,6 +232,19 @@ async function sendJsonArray(response: Response, items: AsyncGenerator<DicomJson
   await pipeline(Readable.from(text()), response);
 }
 
+function sendCapabilities(request: Request, response: Response): void {
+  const types = [
+    'application/vnd.sun.wadl+xml',
+    'application/xml',
+    'application/json',
+    'application/dicom+json',
+  ];
+  const accepted = acceptedMediaTypes(acceptOf(request));
+  const type = accepted.flatMap((one) => types.find((offered) => covers(one, offered)) ?? []).at(0);
+  if (type === undefined) throw new RetrieveError(406, `to be had as ${types.join(', ')}`);
+  response.type(type).send(type.endsWith('json') ? JSON.stringify(capabilities) : wadl(rootOf(request)));
+}
+
 /** A UID of the path. @throws RetrieveError 400 if it is none. */
 function uid(request: Request, name: string): string {
   const value = request.params[name];
@@ -172,10 +254,15 @@ function uid(request: Request, name: string): string {
 
 function requireJson(request: Request): void {
   const types = ['application/dicom+json', 'application/json'];
-  const accepted = acceptedMediaTypes(request.get('accept'));
+  const accepted = acceptedMediaTypes(acceptOf(request));
   if (!accepted.some((mediaType) => types.some((type) => covers(mediaType, type)))) {
     throw new RetrieveError(406, 'to be had as application/dicom+json');
   }
+}
+
+/** What the client accepts: the query parameter stands for the header where one cannot be sent (8.3.3.1). */
+function acceptOf(request: Request): string | undefined {
+  return parametersOf(request).get('accept') ?? request.get('accept');
 }
 
 function parametersOf(request: Request): URLSearchParams {

@@ -10,7 +10,7 @@ import { DicomError } from '../../dicom/reading/dicom-error.ts';
 import type { Logger } from '../log.ts';
 import type { InstanceStore } from '../store/instance-store.ts';
 import { parseMediaType, type MediaType } from './media-type.ts';
-import { boundaryOf, MultipartError, readParts, type Part } from './multipart.ts';
+import { boundaryOf, MultipartError, readParts, wholeBody, type Part } from './multipart.ts';
 
 /** Failure reasons of PS3.18 table I.2-2 that this node gives. */
 const failureReason = {
@@ -24,9 +24,16 @@ const failureReason = {
 /** Where the standard's storage SOP classes are (PS3.4 section B.5). */
 export const storageClasses = '1.2.840.10008.5.1.4.1.1.';
 
+/** Warning reason of PS3.18 table I.2-1: what can be retrieved is not all of what was sent. */
+const coercionOfElements = 0xb000;
+
 /** What became of one part of a store request. */
 type Outcome =
-  { stored: true; header: InstanceHeader } | { stored: false; reason: number; header?: InstanceHeader };
+  | { stored: true; header: InstanceHeader; warning?: number }
+  | { stored: false; reason: number; header?: InstanceHeader };
+
+/** Objects of one request that are read and entered while more of it comes. */
+const objectsUnderWay = 8;
 
 /** What a store request needs of the node. */
 export interface StoreContext {
@@ -45,7 +52,7 @@ export interface StoreAnswer {
 }
 
 /**
- * STOW-RS (PS3.18 section 10.5): stores each DICOM object of a request, in the order in which they come.
+ * STOW-RS (PS3.18 section 10.5): stores each DICOM object of a request. One that fails does not stop the others.
  *
  * @param studyInstanceUID objects of other studies are refused, where given.
  * @param dicomWebRoot URL under which the stored objects can be retrieved.
@@ -64,56 +71,73 @@ export async function storeInstances(
     return { status: 415 };
   }
   const outcomes: Outcome[] = [];
-  const refuse = (reason: number, at: object, why: string, header?: InstanceHeader) => {
-    context.log.warn({ ...at, reason: reason.toString(16) }, `instance refused: ${why}`);
-    outcomes.push({ stored: false, reason, ...(header && { header }) });
+  const refuse = (part: number, reason: number, why: string, at: object = {}, header?: InstanceHeader) => {
+    context.log.warn({ part, ...at, reason: reason.toString(16) }, `instance refused: ${why}`);
+    outcomes[part - 1] = { stored: false, reason, ...(header && { header }) };
   };
 
-  const storePart = async (part: Part, index: number) => {
-    const file = join(context.incoming, randomUUID());
+  const keep = async (file: string, part: number) => {
     try {
-      const type = parseMediaType(part.headers['content-type'])?.type ?? 'application/dicom';
-      if (type !== 'application/dicom') {
-        part.body.resume();
-        refuse(failureReason.cannotUnderstand, { part: index }, `part is ${type}`);
-        return;
-      }
-      await pipeline(part.body, atMost(context.instanceBytes), createWriteStream(file));
       const header = await context.pool.readHeader(file);
-      const at = { part: index, sopInstanceUID: header.sopInstanceUID };
+      const at = { sopInstanceUID: header.sopInstanceUID };
       if (studyInstanceUID !== undefined && header.studyInstanceUID !== studyInstanceUID) {
-        refuse(failureReason.dataSetDoesNotMatch, at, 'of another study than the request names', header);
+        const why = 'of another study than the request names';
+        refuse(part, failureReason.dataSetDoesNotMatch, why, at, header);
       } else if (!header.sopClassUID.startsWith(storageClasses)) {
-        refuse(
-          failureReason.sopClassNotSupported,
-          at,
-          `SOP class ${header.sopClassUID} is not stored`,
-          header,
-        );
+        const why = `SOP class ${header.sopClassUID} is not stored`;
+        refuse(part, failureReason.sopClassNotSupported, why, at, header);
       } else {
-        const result = await context.store.add(file, header, { arrival: true });
-        context.log.info({ ...at, studyInstanceUID: header.studyInstanceUID }, `instance ${result}`);
-        outcomes.push({ stored: true, header });
+        const added = await context.store.add(file, header, { arrival: true });
+        context.log.info({ part, ...at, studyInstanceUID: header.studyInstanceUID }, `instance ${added}`);
+        outcomes[part - 1] = {
+          stored: true,
+          header,
+          ...(added === 'another is there' && { warning: coercionOfElements }),
+        };
       }
     } catch (error) {
-      if (error instanceof MultipartError) throw error;
-      refuse(reasonOf(error), { part: index, error }, (error as Error).message);
+      refuse(part, reasonOf(error), (error as Error).message, { error });
     } finally {
       await rm(file, { force: true });
     }
   };
 
+  // While objects are read and entered, the next ones come in.
+  const underWay = new Set<Promise<void>>();
+  let brokeOff = false;
+  const receive = async ({ headers, body }: Part, part: number) => {
+    const type = parseMediaType(headers['content-type'])?.type ?? 'application/dicom';
+    if (type !== 'application/dicom') {
+      body.resume();
+      refuse(part, failureReason.cannotUnderstand, `part is ${type}`);
+      return;
+    }
+    const file = join(context.incoming, randomUUID());
+    try {
+      await pipeline(body, atMost(context.instanceBytes), createWriteStream(file));
+    } catch (error) {
+      await rm(file, { force: true });
+      brokeOff = error instanceof MultipartError;
+      const reason = brokeOff ? failureReason.cannotUnderstand : reasonOf(error);
+      refuse(part, reason, (error as Error).message, { error });
+      return;
+    }
+    const keeping = keep(file, part).finally(() => underWay.delete(keeping));
+    underWay.add(keeping);
+    if (underWay.size >= objectsUnderWay) await Promise.race(underWay);
+  };
+
+  let part = 0;
   try {
-    let index = 0;
     const parts =
-      mediaType.type === 'application/dicom'
-        ? [{ headers: {}, body }]
-        : readParts(body, boundaryOf(mediaType));
-    for await (const part of parts) await storePart(part, ++index);
-    if (index === 0) refuse(failureReason.cannotUnderstand, {}, 'the request has no part');
+      mediaType.type === 'application/dicom' ? [wholeBody(body)] : readParts(body, boundaryOf(mediaType));
+    for await (const next of parts) await receive(next, ++part);
+    if (part === 0) refuse(1, failureReason.cannotUnderstand, 'the request has no part');
   } catch (error) {
     if (!(error instanceof MultipartError)) throw error;
-    refuse(failureReason.cannotUnderstand, { part: outcomes.length + 1 }, error.message);
+    if (!brokeOff) refuse(part + 1, failureReason.cannotUnderstand, error.message);
+  } finally {
+    await Promise.all(underWay);
   }
   return answer(outcomes, dicomWebRoot);
 }
@@ -124,7 +148,7 @@ function isAccepted({ type, parameters }: MediaType): boolean {
   return type === 'multipart/related' && (parameters['type'] ?? 'application/dicom') === 'application/dicom';
 }
 
-/** Status and body by PS3.18 tables 10.5.3-1 and 10.5.3-2; 503 where the node itself failed: try again later. */
+/** Status and body by PS3.18 tables 10.5.3-1 and I.1-1; 503 where the node itself failed: try again later. */
 function answer(outcomes: Outcome[], dicomWebRoot: string): StoreAnswer {
   const stored = outcomes.filter((outcome) => outcome.stored);
   const failed = outcomes.filter((outcome) => !outcome.stored);
@@ -137,19 +161,19 @@ function answer(outcomes: Outcome[], dicomWebRoot: string): StoreAnswer {
   if (studies.size === 1) {
     body['00081190'] = { vr: 'UR', Value: [`${dicomWebRoot}/studies/${[...studies][0]}`] };
   }
-  if (failed.length > 0) {
-    body['00081198'] = {
-      vr: 'SQ',
-      Value: failed.map(({ reason, header }) => ({
-        ...(header && reference(header)),
-        '00081197': { vr: 'US', Value: [reason] },
-      })),
-    };
-  }
+  const failures = failed.map(({ reason, header }) => ({
+    ...(header && reference(header)),
+    '00081197': { vr: 'US', Value: [reason] },
+  }));
+  const [named, unnamed] = [true, false].map((known) =>
+    failures.filter((_, i) => (failed[i].header !== undefined) === known),
+  );
+  if (named.length > 0) body['00081198'] = { vr: 'SQ', Value: named };
+  if (unnamed.length > 0) body['0008119A'] = { vr: 'SQ', Value: unnamed };
   if (stored.length > 0) {
     body['00081199'] = {
       vr: 'SQ',
-      Value: stored.map(({ header }) => ({
+      Value: stored.map(({ header, warning }) => ({
         ...reference(header),
         '00081190': {
           vr: 'UR',
@@ -157,10 +181,12 @@ function answer(outcomes: Outcome[], dicomWebRoot: string): StoreAnswer {
             `${dicomWebRoot}/studies/${header.studyInstanceUID}/series/${header.seriesInstanceUID}/instances/${header.sopInstanceUID}`,
           ],
         },
+        ...(warning !== undefined && { '00081196': { vr: 'US', Value: [warning] } }),
       })),
     };
   }
-  if (failed.length === 0) return { status: 200, body };
+  const warned = stored.some(({ warning }) => warning !== undefined);
+  if (failed.length === 0) return { status: warned ? 202 : 200, body };
   if (stored.length > 0) return { status: 202, body };
   const badSyntax = failed.every(({ reason }) => reason === failureReason.cannotUnderstand);
   const ourFault = failed.every(({ reason }) => reason === failureReason.processingFailure);

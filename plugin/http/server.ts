@@ -1,16 +1,21 @@
 import { createServer, type Server } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import express, { type ErrorRequestHandler, type RequestHandler } from 'express';
-import { dicomWebPath, dicomWebRouter } from '../dicomweb/router.ts';
+import { dicomWebPath, dicomWebRouter, type DicomWebContext } from '../dicomweb/router.ts';
 import { QueryError } from '../dicomweb/query.ts';
-import { RetrieveError } from '../dicomweb/retrieve.ts';
-import type { StoreContext } from '../dicomweb/store.ts';
+import { RetrieveError } from '../dicomweb/retrieve-error.ts';
 import { DicomError } from '../../dicom/reading/dicom-error.ts';
 import type { ApiContext } from '../api/context.ts';
+import { requireAllowedHost } from './allowed-host.ts';
+import { allowOrigins } from './cross-origin.ts';
 import { apiPath, apiRouter } from '../api/router.ts';
 
 /** What the HTTP service needs of the node. */
-export interface ServerContext extends StoreContext, ApiContext {
+export interface ServerContext extends DicomWebContext, ApiContext {
+  /** Origins whose pages may use DICOMweb. */
+  allowedOrigins: string[];
+  /** Names that the Host header may hold; undefined where any is served. */
+  allowedHosts: string[] | undefined;
   /** Told that an archive may hold something new. */
   onHint: () => void;
 }
@@ -20,7 +25,8 @@ export function createHttpServer(context: ServerContext): Server {
   const app = express();
   app.disable('x-powered-by');
   app.use(securityHeaders);
-  app.use(dicomWebPath, dicomWebRouter(context));
+  if (context.allowedHosts) app.use(requireAllowedHost(context.allowedHosts));
+  app.use(dicomWebPath, allowOrigins(context.allowedOrigins), dicomWebRouter(context));
   app.use(apiPath, apiRouter(context));
   app.post('/hooks/orthanc', (_request, response) => {
     context.onHint();
