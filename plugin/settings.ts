@@ -1,8 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { isMap, LineCounter, parse, parseDocument, type Document } from 'yaml';
+import { isMap, parse, type Document } from 'yaml';
 import { z } from 'zod';
 import { executionProviders } from '../inference/execution-provider.ts';
 import { precisions } from '../inference/scoring-graph.ts';
+import { placeOf, readYaml } from './yaml-file.ts';
 
 const seconds = z.number().positive();
 const onOrOff = z.enum(['on', 'off']);
@@ -132,6 +133,8 @@ export const settingsSchema = z.strictObject({
       pr: onOrOff.default('off'),
     })
     .prefault({}),
+  /** File of rules; default: `rules.yaml` beside the settings, if it is there. */
+  rules: z.string().min(1).optional(),
   /** Bundle that scores: an ID, or a name (the promoted one of that name). */
   bundle: z.string().min(1).default('untrained'),
   jobs: z
@@ -196,15 +199,9 @@ export function loadSettings(environment: NodeJS.ProcessEnv = process.env): Sett
   if (named !== undefined && !existsSync(named)) throw new SettingsError(`${named}: no such file`);
   const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
 
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  if (document.errors.length > 0) {
-    throw new SettingsError(
-      document.errors
-        .map((error) => `${file}:${lines.linePos(error.pos[0]).line}: ${error.message}`)
-        .join('\n'),
-    );
-  }
+  const yaml = readYaml(file, text);
+  if ('problems' in yaml) throw new SettingsError(yaml.problems.join('\n'));
+  const { document } = yaml;
   const overridden = overrideFromEnvironment(document, environment);
 
   const parsed = settingsSchema.safeParse(document.toJS() ?? {});
@@ -214,25 +211,10 @@ export function loadSettings(environment: NodeJS.ProcessEnv = process.env): Sett
       .map((issue) => {
         const path = issue.path.join('.');
         const variable = overridden.get(path);
-        return `${variable ?? placeInFile(document, lines, file, issue.path)}: ${path || 'settings'}: ${issue.message}`;
+        return `${variable ?? placeOf(yaml, issue)}: ${path || 'settings'}: ${issue.message}`;
       })
       .join('\n'),
   );
-}
-
-/** The line of the innermost node on `path` that the file holds. */
-function placeInFile(
-  document: Document.Parsed,
-  lines: LineCounter,
-  file: string,
-  path: readonly PropertyKey[],
-): string {
-  for (let length = path.length; length > 0; length--) {
-    const node = document.getIn(path.slice(0, length), true) as
-      { range?: [number, number, number] } | undefined;
-    if (node?.range) return `${file}:${lines.linePos(node.range[0]).line}`;
-  }
-  return file;
 }
 
 /** Writes each `QFAE_…` variable into the document; returns the variable behind each dotted path. */

@@ -1,10 +1,19 @@
+import type { Archive } from '../archive/archive.ts';
 import type { Database } from '../database/database.ts';
 import type { EventFeed } from '../events/event-feed.ts';
+import type { JobQueue } from '../jobs/queue.ts';
 import type { Logger } from '../log.ts';
+import type { RulesWatch } from '../rules/rules-watch.ts';
+import type { Settings } from '../settings.ts';
 
 /** What the API needs of the node. */
 export interface ApiContext {
+  settings: Pick<Settings, 'data' | 'bundle' | 'outputs' | 'arrival'>;
   database: Database;
+  /** Those that studies come from. */
+  archives: ReadonlyMap<string, Archive>;
+  queue: Pick<JobQueue, 'retry' | 'cancel'>;
+  rules: Pick<RulesWatch, 'state'>;
   events: EventFeed;
   log: Logger;
 }

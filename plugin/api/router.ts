@@ -1,11 +1,14 @@
 import { Router } from 'express';
 import { z } from 'zod';
 import { version } from '../version.ts';
+import { bundleRoutes } from './bundle-routes.ts';
 import type { ApiContext } from './context.ts';
 import { eventRoutes } from './event-routes.ts';
+import { jobRoutes } from './job-routes.ts';
 import { openApi } from './openapi.ts';
 import { answerProblem, answerUnknown } from './problem.ts';
 import { answerSchema, mount, route, type Route } from './route.ts';
+import { ruleRoutes } from './rule-routes.ts';
 import { studyRoutes } from './study-routes.ts';
 
 /** Where the JSON API is below the node's address. */
@@ -13,7 +16,14 @@ export const apiPath = '/api/v1';
 
 /** Every operation of the API. */
 export function apiRoutes(context: ApiContext): Route[] {
-  return [nodeRoute, ...studyRoutes(context), ...eventRoutes(context)];
+  return [
+    nodeRoute,
+    ...studyRoutes(context),
+    ...jobRoutes(context),
+    ...bundleRoutes(context),
+    ...ruleRoutes(context),
+    ...eventRoutes(context),
+  ];
 }
 
 const nodeRoute = route({

@@ -120,15 +120,15 @@ const studyDetailSchema = answerSchema(
   }),
 );
 
-const uid = z.string().regex(/^[0-9.]{1,64}$/, 'not a UID');
-const archive = z.string().regex(/^[\w-]{1,64}$/, 'not the name of an archive');
-const studyParameters = z.strictObject({ archive, study: uid });
+export const uid = z.string().regex(/^[0-9.]{1,64}$/, 'not a UID');
+export const archiveName = z.string().regex(/^[\w-]{1,64}$/, 'not the name of an archive');
+const studyParameters = z.strictObject({ archive: archiveName, study: uid });
 
-const wholeNumber = z
+export const wholeNumber = z
   .string()
   .regex(/^\d{1,9}$/, 'not a whole number')
   .transform(Number);
-const oneOf = <Value extends string>(values: readonly Value[]) =>
+export const oneOf = <Value extends string>(values: readonly Value[]) =>
   z
     .string()
     .transform((text) => text.split(','))
@@ -140,7 +140,7 @@ const names = z
 
 /** Lists are separated by commas. */
 const worklistQuery = z.strictObject({
-  archive: archive.optional(),
+  archive: archiveName.optional(),
   study: uid.optional(),
   status: oneOf(scoringStates).optional(),
   flagged: z

@@ -1,3 +1,4 @@
+import type { DicomJson } from '../../dicom/dicom-json.ts';
 import type { ResultObject } from '../../dicom/result.ts';
 
 /** An instance as a query names it. */
@@ -42,6 +43,9 @@ export interface Destination {
 /** Where studies come from, and where results go unless a rule says otherwise. */
 export interface Archive extends Destination {
   instances(studyInstanceUID: string): Promise<InstanceReference[]>;
+
+  /** The attributes of one instance, without bulk data. */
+  header(studyInstanceUID: string, instance: InstanceReference): Promise<DicomJson>;
 
   /**
    * Brings a series into files, one an instance: new ones in `folder`, or the archive's own, which must not be

@@ -131,6 +131,21 @@ export class DicomWebArchive implements Archive {
     return Array.isArray(found) ? found : []; // an answer without a body: nothing matches
   }
 
+  async header(studyInstanceUID: string, instance: InstanceReference): Promise<DicomJson> {
+    const { seriesInstanceUID, sopInstanceUID } = instance;
+    const answer = await this.#fetch(
+      `/studies/${studyInstanceUID}/series/${seriesInstanceUID}/instances/${sopInstanceUID}/metadata`,
+      { headers: { accept: 'application/dicom+json' } },
+    );
+    if (answer.status !== 200) {
+      await answer.body?.cancel();
+      throw new Error(`${this.name}: metadata of ${sopInstanceUID} was answered ${answer.status}`);
+    }
+    const [dataset] = (await answer.json()) as DicomJson[];
+    if (!dataset) throw new Error(`${this.name}: metadata of ${sopInstanceUID} is empty`);
+    return dataset;
+  }
+
   async retrieve(studyInstanceUID: string, seriesInstanceUID: string, folder: string): Promise<string[]> {
     const answer = await this.#fetch(`/studies/${studyInstanceUID}/series/${seriesInstanceUID}`, {
       headers: { accept: 'multipart/related; type="application/dicom"; transfer-syntax=*' },

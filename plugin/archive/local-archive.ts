@@ -10,6 +10,8 @@ export function localArchive(store: InstanceStore, pool: DicomPool, incoming: st
   return {
     name: localArchiveName,
     instances: (study) => store.find(study),
+    header: async (studyInstanceUID, instance) =>
+      (await pool.readHeader(store.path({ studyInstanceUID, ...instance }))).dataset,
     retrieve: async (study, series) =>
       (await store.find(study, series)).map((instance) => store.path(instance)),
     async store(objects) {

@@ -48,6 +48,19 @@ export async function arrivals(on: Queryable): Promise<Arrival[]> {
   return on.query<Arrival>(`select ${columns} from arrival order by changed_at`);
 }
 
+/** What arrived of a study since it was last taken for scoring, if anything did. */
+export async function arrivalOf(
+  on: Queryable,
+  archive: string,
+  studyInstanceUID: string,
+): Promise<Arrival | undefined> {
+  const [row] = await on.query<Arrival>(
+    `select ${columns} from arrival where archive = $1 and study_instance_uid = $2`,
+    [archive, studyInstanceUID],
+  );
+  return row;
+}
+
 /** Studies of which nothing has arrived for `quietSeconds`, the one that waits longest first. */
 export async function quietStudies(
   on: Queryable,

@@ -153,6 +153,18 @@ const migrations: string[][] = [
        primary key (archive, study_instance_uid)
      )`,
   ],
+
+  [
+    // Which rule decided, and what it had to know beside the study itself.
+    'alter table scoring add column rule text, add column source_ae_title text',
+    // Files of rules that were taken over, for every process on this database; the last one is in force.
+    `create table rule_book (
+       id bigint generated always as identity primary key,
+       version text not null,
+       text text not null,
+       since timestamptz not null default now()
+     )`,
+  ],
 ];
 
 /**

@@ -1,0 +1,217 @@
+import { z } from 'zod';
+import {
+  bundleID,
+  bundleIDs,
+  openBundle,
+  promote,
+  promotedBundle,
+  promotionHistory,
+  promotions,
+  readBundle,
+  rollback,
+} from '../../inference/bundle/registry.ts';
+import { nameSchema, type Bundle } from '../../inference/bundle/schema.ts';
+import { verifyBundle } from '../../inference/bundle/verify.ts';
+import { enterEvent } from '../events/event-log.ts';
+import { ruleBook } from '../rules/rule-book.ts';
+import type { ApiContext } from './context.ts';
+import { Problem } from './problem.ts';
+import { answerSchema, route, type Route } from './route.ts';
+
+const bundleFields = {
+  id: z.string(),
+  title: z.string(),
+  profile: z.string(),
+  /** Whether it scores for its profile. */
+  promoted: z.boolean(),
+  origin: z.string(),
+};
+
+const bundleSchema = answerSchema('Bundle', z.object(bundleFields));
+
+const bundleListSchema = answerSchema(
+  'BundleList',
+  z.object({
+    bundles: z.array(bundleSchema),
+    /** Bundles that cannot be read, and why. */
+    damaged: z.array(z.object({ id: z.string(), reason: z.string() })),
+  }),
+);
+
+const bundleCardSchema = answerSchema(
+  'BundleCard',
+  z.object({
+    ...bundleFields,
+    /** Preprocessing, sampling and reductions, as in bundle.json. */
+    task: z.record(z.string(), z.unknown()),
+    provenance: z.object({
+      software: z.string(),
+      trainingStudies: z.number().int(),
+      calibrationStudies: z.number().int(),
+      seed: z.number().int().optional(),
+      predecessor: z.string().optional(),
+    }),
+    metrics: z.record(z.string(), z.number()),
+    calibration: z.object({
+      /** False-positive rate of the threshold. */
+      alpha: z.number(),
+      /** Raw scores of held-out normal studies, ascending. */
+      scores: z.array(z.number()),
+      mapThreshold: z.number(),
+    }),
+    heads: z.array(z.string()),
+    weightBytes: z.number().int(),
+  }),
+);
+
+const profileListSchema = answerSchema(
+  'ProfileList',
+  z.object({
+    profiles: z.array(
+      z.object({
+        name: z.string(),
+        /** The bundle that scores; null where none is promoted. */
+        promoted: z.string().nullable(),
+        /** IDs of the bundles that were promoted, in that order. */
+        history: z.array(z.string()),
+        bundles: z.array(z.string()),
+        /** Rules that name it. */
+        rules: z.array(z.string()),
+      }),
+    ),
+  }),
+);
+
+const bundleParameters = z.strictObject({
+  bundle: z.string().regex(/^[a-z0-9-]{1,200}(@[0-9a-f]{12})?$/, 'neither an ID nor a name of a bundle'),
+});
+
+/** What can score, and what does. */
+export function bundleRoutes({ database, settings }: ApiContext): Route[] {
+  const root = settings.data;
+  const known = async (reference: string): Promise<string> =>
+    bundleID(root, reference).catch((error: unknown) => {
+      throw new Problem(404, (error as Error).message);
+    });
+  const describe = async (bundle: Bundle) => ({
+    id: bundle.id,
+    title: bundle.title,
+    profile: bundle.profile.name,
+    promoted: (await promotedBundle(root, bundle.profile.name)) === bundle.id,
+    origin: bundle.provenance.origin,
+  });
+  const readAll = async () => {
+    const bundles: Bundle[] = [];
+    const damaged: { id: string; reason: string }[] = [];
+    for (const id of await bundleIDs(root)) {
+      try {
+        bundles.push(await readBundle(root, id));
+      } catch (error) {
+        damaged.push({ id, reason: (error as Error).message });
+      }
+    }
+    return { bundles, damaged };
+  };
+  const tell = async (bundle: Bundle) => {
+    await enterEvent(database, 'bundle', { profile: bundle.profile.name, bundle: bundle.id });
+    return describe(bundle);
+  };
+  return [
+    route({
+      method: 'get',
+      path: '/bundles',
+      summary: 'What can score',
+      answer: bundleListSchema,
+      async handle() {
+        const { bundles, damaged } = await readAll();
+        return { bundles: await Promise.all(bundles.map(describe)), damaged };
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/bundles/{bundle}',
+      summary: 'The card of a bundle: what decides its scores, where it comes from, how good it is',
+      parameters: bundleParameters,
+      answer: bundleCardSchema,
+      problems: [404],
+      async handle({ parameters }) {
+        const bundle = await openBundle(root, await known(parameters.bundle));
+        const { software, trainingStudies, calibrationStudies, seed, predecessor } = bundle.provenance;
+        const { alpha, scores, mapThreshold } = bundle.calibration;
+        const weights = [...bundle.weights, ...bundle.heads.flatMap((head) => head.weights)];
+        return {
+          ...(await describe(bundle)),
+          task: bundle.profile,
+          provenance: {
+            software,
+            trainingStudies,
+            calibrationStudies,
+            ...(seed !== undefined && { seed }),
+            ...(predecessor !== undefined && { predecessor }),
+          },
+          metrics: bundle.metrics,
+          calibration: { alpha, scores, mapThreshold },
+          heads: bundle.heads.map(({ name }) => name),
+          weightBytes: weights.reduce((sum, { bytes }) => sum + bytes, 0),
+        };
+      },
+    }),
+    route({
+      method: 'post',
+      path: '/bundles/{bundle}/promote',
+      summary:
+        'Let a bundle score for its profile, from the next study on, if its reference input scores as recorded',
+      parameters: bundleParameters,
+      answer: bundleSchema,
+      problems: [403, 404, 409],
+      async handle({ parameters }) {
+        const id = await known(parameters.bundle);
+        await verifyBundle(root, id).catch((error: unknown) => {
+          throw new Problem(409, (error as Error).message);
+        });
+        return tell(await promote(root, id));
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/profiles',
+      summary: 'Tasks, with the bundles that can do them and the one that does',
+      answer: profileListSchema,
+      async handle() {
+        const { bundles } = await readAll();
+        const { rules } = await ruleBook(database);
+        const promoted = new Map((await promotions(root)).map(({ profile, id }) => [profile, id]));
+        const names = new Set([
+          ...bundles.map(({ profile }) => profile.name),
+          ...promoted.keys(),
+          ...rules.flatMap(({ profile }) => profile ?? []),
+        ]);
+        return {
+          profiles: await Promise.all(
+            [...names].sort().map(async (name) => ({
+              name,
+              promoted: promoted.get(name) ?? null,
+              history: await promotionHistory(root, name),
+              bundles: bundles.filter(({ profile }) => profile.name === name).map(({ id }) => id),
+              rules: rules.filter(({ profile }) => profile === name).map((rule) => rule.name),
+            })),
+          ),
+        };
+      },
+    }),
+    route({
+      method: 'post',
+      path: '/profiles/{profile}/rollback',
+      summary: 'Let the bundle score again that was promoted before the present one',
+      parameters: z.strictObject({ profile: nameSchema }),
+      answer: bundleSchema,
+      problems: [403, 409],
+      async handle({ parameters: { profile } }) {
+        const bundle = await rollback(root, profile).catch((error: unknown) => {
+          throw new Problem(409, (error as Error).message);
+        });
+        return tell(bundle);
+      },
+    }),
+  ];
+}

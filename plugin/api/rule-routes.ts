@@ -1,0 +1,140 @@
+import { z } from 'zod';
+import { arrivalOf } from '../arrival/arrivals.ts';
+import { completeAt } from '../rules/completeness.ts';
+import { decide } from '../rules/decide.ts';
+import { planOf } from '../rules/plan.ts';
+import { ruleBook } from '../rules/rule-book.ts';
+import { studyAttributes } from '../rules/study-attributes.ts';
+import { localArchiveName } from '../store/instance-store.ts';
+import type { ApiContext } from './context.ts';
+import { Problem } from './problem.ts';
+import { answerSchema, route, type Route } from './route.ts';
+import { archiveName, uid } from './study-routes.ts';
+
+const rulesStateSchema = answerSchema(
+  'Rules',
+  z.object({
+    /** Of the text in force; `default` where there is none. */
+    version: z.string(),
+    since: z.iso.datetime().nullable(),
+    /** Where they are read from. */
+    file: z.string(),
+    /** Why what the file holds now is not in force: file, line and reason. */
+    problems: z.array(z.string()),
+    rules: z.array(z.record(z.string(), z.unknown())),
+  }),
+);
+
+const conditionOutcomeSchema = z.object({
+  attribute: z.string(),
+  wanted: z.unknown(),
+  /** Values of the study; null where they would name the patient. */
+  found: z.array(z.union([z.string(), z.number()])).nullable(),
+  holds: z.boolean(),
+});
+
+export const rulesTestSchema = answerSchema(
+  'RulesTest',
+  z.object({
+    archive: z.string(),
+    studyInstanceUID: z.string(),
+    version: z.string(),
+    /** The rule that decides; null where none applies. */
+    rule: z.string().nullable(),
+    /** What would be done; null where the study is not scored. */
+    plan: z
+      .object({
+        bundle: z.string(),
+        outputs: z.record(z.string(), z.string()),
+        to: z.array(z.string()),
+        priority: z.number().int(),
+        /** The series that may be scored, of which the bundle's profile takes one. */
+        series: z.array(z.string()),
+      })
+      .nullable(),
+    /** Why it is not scored. */
+    reason: z.string().nullable(),
+    /** When it is complete, where something of it has just arrived. */
+    completeAt: z.iso.datetime().nullable(),
+    /** Every rule, in the order of the file, with every condition. */
+    outcomes: z.array(
+      z.object({
+        rule: z.string(),
+        applies: z.boolean(),
+        study: z.array(conditionOutcomeSchema),
+        series: z.array(
+          z.object({
+            seriesInstanceUID: z.string(),
+            fits: z.boolean(),
+            conditions: z.array(conditionOutcomeSchema),
+          }),
+        ),
+      }),
+    ),
+  }),
+);
+
+/** The rules in force, and what they say of a study. */
+export function ruleRoutes({ database, settings, archives, rules }: ApiContext): Route[] {
+  return [
+    route({
+      method: 'get',
+      path: '/rules',
+      summary: 'The rules in force, and why a changed file was refused',
+      answer: rulesStateSchema,
+      async handle() {
+        const book = await ruleBook(database);
+        return { ...book, since: book.since?.toISOString() ?? null, ...rules.state };
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/rules/test',
+      summary: 'What would happen to a study, and why: each rule, each condition',
+      query: z.strictObject({ study: uid, archive: archiveName.default(localArchiveName) }),
+      answer: rulesTestSchema,
+      problems: [404, 502],
+      async handle({ query }) {
+        const archive = archives.get(query.archive);
+        if (!archive) throw new Problem(404, `no archive ${query.archive} in the settings`);
+        const book = await ruleBook(database);
+        const arrival = await arrivalOf(database, archive.name, query.study);
+        const asked = { studyInstanceUID: query.study, sourceAETitle: arrival?.sourceAETitle ?? null };
+        const study = await studyAttributes(database, archive, asked).catch((error: unknown) => {
+          throw new Problem(502, (error as Error).message);
+        });
+        if (study.series.length === 0) {
+          throw new Problem(404, `archive ${archive.name} holds nothing of study ${query.study}`);
+        }
+        const decision = decide(book.rules, study);
+        const plan = await planOf(decision, settings, archive.name);
+        const instances = study.series
+          .filter(({ seriesInstanceUID }) => decision.series.includes(seriesInstanceUID))
+          .reduce((sum, { instanceCount }) => sum + instanceCount, 0);
+        const complete =
+          arrival &&
+          decision.rule &&
+          completeAt(decision.rule, arrival, instances, settings.arrival.quietSeconds);
+        return {
+          archive: archive.name,
+          studyInstanceUID: query.study,
+          version: book.version,
+          rule: plan.rule,
+          plan:
+            'reason' in plan
+              ? null
+              : {
+                  bundle: plan.bundle,
+                  outputs: plan.outputs,
+                  to: plan.to,
+                  priority: plan.priority,
+                  series: decision.series,
+                },
+          reason: 'reason' in plan ? plan.reason : null,
+          completeAt: complete && Number.isFinite(complete.getTime()) ? complete.toISOString() : null,
+          outcomes: decision.outcomes,
+        };
+      },
+    }),
+  ];
+}
