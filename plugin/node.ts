@@ -6,6 +6,7 @@ import { DicomPool } from '../dicom/pool.ts';
 import { ensureUntrained } from '../inference/bundle/untrained.ts';
 import { chooseRuntime } from '../inference/provider-choice.ts';
 import { openArchives } from './archive/archives.ts';
+import { CompleteStudies } from './arrival/complete-studies.ts';
 import { localArchive } from './archive/local-archive.ts';
 import { watchArchive } from './arrival/watch.ts';
 import { discardUnfinished, openDataFolder } from './data-folder/data-folder.ts';
@@ -18,6 +19,7 @@ import { createHttpServer } from './http/server.ts';
 import { JobQueue } from './jobs/queue.ts';
 import { scoreStudyJob } from './jobs/score-study.ts';
 import type { Logger } from './log.ts';
+import { rulesSource, RulesWatch } from './rules/rules-watch.ts';
 import { ScorerCache } from './scoring/scorer-cache.ts';
 import type { Settings } from './settings.ts';
 import { InstanceStore } from './store/instance-store.ts';
@@ -29,6 +31,9 @@ export interface RunningNode {
   /** Stops taking work, ends what runs, closes everything. */
   stop(): Promise<void>;
 }
+
+/** How often it is looked whether a study is complete. */
+const enqueueMs = 500;
 
 /** A job that runs when the node is stopped is given this long; then it is tried again at the next start. */
 const stopTimeoutMs = 10_000;
@@ -69,6 +74,13 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
       settings,
       localArchive(store, pool, folder.incoming),
     );
+    const rules = await RulesWatch.open(
+      database,
+      rulesSource(settings),
+      { archives: [...destinations.keys()], sources: [...sources.keys()] },
+      log,
+    );
+    closers.push(() => rules.close());
     const worker = `${hostname()}:${folder.root}`; // its lock keeps other processes of that name away
     const queue = await JobQueue.open({ database, log, settings: settings.jobs, worker });
     closers.push(() => queue.close(stopTimeoutMs));
@@ -79,8 +91,13 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
 
     const stopping = new AbortController();
     const { signal } = stopping;
+    const { quietSeconds } = settings.arrival;
     const events = new EventFeed(database, log);
-    const loops = [enqueueRegularly(queue, settings.arrival.quietSeconds, log, signal), events.run(signal)];
+    const loops = [events.run(signal)];
+    for (const archive of archives.values())
+      loops.push(
+        enqueueRegularly(queue, new CompleteStudies(database, archive, quietSeconds, log), log, signal),
+      );
     if (orthanc) {
       const since = settings.arrival.since === undefined ? undefined : new Date(settings.arrival.since);
       loops.push(orthanc.follow(database, log, since, signal));
@@ -95,7 +112,11 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     });
 
     const server = createHttpServer({
+      settings,
       database,
+      archives: sources,
+      queue,
+      rules,
       events,
       store,
       pool,
@@ -132,18 +153,19 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
   }
 }
 
-/** Looks for studies that have become quiet, several times in a quiet time. */
+/** Queues the studies of an archive that are complete, as soon as they are. */
 async function enqueueRegularly(
   queue: JobQueue,
-  quietSeconds: number,
+  complete: CompleteStudies,
   log: Logger,
   signal: AbortSignal,
 ): Promise<void> {
-  const interval = Math.min(1000, quietSeconds * 250);
   while (!signal.aborted) {
-    await queue.enqueueQuietStudies(quietSeconds).catch((error: unknown) => {
-      log.error({ error }, 'quiet studies could not be queued');
-    });
-    await sleep(interval, undefined, { signal }).catch(() => undefined);
+    try {
+      for (const study of await complete.at(new Date())) await queue.enqueue(study);
+    } catch (error) {
+      log.error({ error }, 'complete studies could not be queued');
+    }
+    await sleep(enqueueMs, undefined, { signal }).catch(() => undefined);
   }
 }

@@ -8,11 +8,17 @@ import { Validator } from '@seriousme/openapi-schema-validator';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import express from 'express';
+import { archiveDouble } from '../../fixtures/archive-double.ts';
+import { addBundle, openBundle } from '../../inference/bundle/registry.ts';
+import { ensureUntrained } from '../../inference/bundle/untrained.ts';
 import { openEmbeddedDatabase, type Database } from '../database/database.ts';
 import { EventFeed } from '../events/event-feed.ts';
 import { enterEvent, forgetEvents } from '../events/event-log.ts';
 import { studiesJudged } from '../feedback/feedback.ts';
+import { JobQueue } from '../jobs/queue.ts';
 import { createLog } from '../log.ts';
+import { enforceRules } from '../rules/rule-book.ts';
+import { settingsSchema } from '../settings.ts';
 import { apiPath, apiRouter } from './router.ts';
 
 interface Description {
@@ -27,6 +33,8 @@ let url: string;
 const stopping = new AbortController();
 let feed: Promise<void>;
 let router: express.Router;
+let queue: JobQueue;
+let pacs: ReturnType<typeof archiveDouble>;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'qfae-api-'));
@@ -34,7 +42,26 @@ beforeAll(async () => {
   const log = createLog('silent');
   const events = new EventFeed(database, log);
   feed = events.run(stopping.signal);
-  router = apiRouter({ database, events, log });
+  const settings = settingsSchema.parse({ data: folder });
+  await ensureUntrained(folder);
+  queue = await JobQueue.open({ database, log, settings: settings.jobs, worker: 'test' });
+  const mr = {
+    '00080060': { vr: 'CS', Value: ['MR'] },
+    '00100010': { vr: 'PN', Value: [{ Alphabetic: 'Doe^J' }] },
+  };
+  pacs = archiveDouble(
+    'pacs',
+    new Map([['1.2.3', [{ seriesInstanceUID: '1.2.3.1', instances: 3, dataset: mr }]]]),
+  );
+  router = apiRouter({
+    settings,
+    database,
+    archives: new Map([['pacs', pacs.archive]]),
+    queue,
+    rules: { state: { file: 'rules.yaml', problems: [] } },
+    events,
+    log,
+  });
   server = createServer(express().use(apiPath, router)).listen(0, '127.0.0.1');
   await once(server, 'listening');
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}${apiPath}`;
@@ -46,6 +73,7 @@ afterAll(async () => {
   server.close();
   stopping.abort();
   await feed;
+  await queue.close(1000);
   await database.close();
   rmSync(folder, { recursive: true });
 });
@@ -260,6 +288,125 @@ describe('feedback', () => {
     const broken = { ...judgement, body: '{' };
     expect((await call('/studies/local/1.9/feedback', path, broken)).status).toBe(400);
     expect(await studiesJudged(database, 'normal')).toHaveLength(1);
+  });
+});
+
+describe('jobs', () => {
+  const job = async (study: string) => {
+    const { body } = await call(`/jobs?study=${study}`, '/jobs');
+    return (body['jobs'] as { id: string; state: string }[])[0];
+  };
+
+  test('are listed, cancelled and retried; what cannot be done is a conflict', async () => {
+    const { id, state } = await job('1.11');
+    expect(state).toBe('queued');
+    expect((await call(`/jobs/${id}/retry`, '/jobs/{job}/retry', post({}))).status).toBe(409);
+    const cancelled = await call(`/jobs/${id}/cancel`, '/jobs/{job}/cancel', post({}));
+    expect(cancelled.body['state']).toBe('cancelled');
+    expect((await call('/jobs?state=cancelled', '/jobs')).body['jobs']).toHaveLength(1);
+    const retried = await call(`/jobs/${id}/retry`, '/jobs/{job}/retry', post({}));
+    expect(retried.body['state']).toBe('queued');
+    expect((await call(`/jobs/${id}`, '/jobs/{job}')).body).toMatchObject({ id, studyInstanceUID: '1.11' });
+  });
+
+  test('that nobody knows are not found', async () => {
+    const id = '00000000-0000-4000-8000-000000000000';
+    expect((await call(`/jobs/${id}`, '/jobs/{job}')).status).toBe(404);
+    expect((await call(`/jobs/${id}/cancel`, '/jobs/{job}/cancel', post({}))).status).toBe(404);
+    expect((await call('/jobs/x', '/jobs/{job}')).status).toBe(400);
+  });
+});
+
+describe('bundles', () => {
+  test('are listed with their cards, promoted and rolled back', async () => {
+    const { id, ...manifest } = await openBundle(folder, 'untrained');
+    const successor = await addBundle(folder, { ...manifest, title: 'Follows (UNTRAINED)' });
+    const { body } = await call('/bundles', '/bundles');
+    expect(body['bundles']).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ id, promoted: true }),
+        expect.objectContaining({ id: successor.id, promoted: false }),
+      ]),
+    );
+    const card = await call(`/bundles/${id}`, '/bundles/{bundle}');
+    expect(card.body).toMatchObject({
+      calibration: { scores: manifest.calibration.scores },
+      heads: ['qfae'],
+    });
+
+    const promoted = await call(`/bundles/${successor.id}/promote`, '/bundles/{bundle}/promote', post({}));
+    expect(promoted).toMatchObject({ status: 200, body: { id: successor.id, promoted: true } });
+    const back = await call('/profiles/untrained/rollback', '/profiles/{profile}/rollback', post({}));
+    expect(back).toMatchObject({ status: 200, body: { id, promoted: true } });
+    expect(
+      (await call('/profiles/untrained/rollback', '/profiles/{profile}/rollback', post({}))).status,
+    ).toBe(409);
+    expect((await call('/profiles', '/profiles')).body).toMatchObject({
+      profiles: [{ name: 'untrained', promoted: id, history: [id] }],
+    });
+  });
+
+  test('that are not there, or do not score as recorded, are refused', async () => {
+    expect((await call('/bundles/none', '/bundles/{bundle}')).status).toBe(404);
+    expect((await call('/bundles/..%2f..', '/bundles/{bundle}')).status).toBe(400);
+    const { id: _, ...manifest } = await openBundle(folder, 'untrained');
+    const rawScore = manifest.reference.rawScore + 1;
+    const moved = await addBundle(folder, { ...manifest, reference: { ...manifest.reference, rawScore } });
+    const refused = await call(`/bundles/${moved.id}/promote`, '/bundles/{bundle}/promote', post({}));
+    expect(refused).toMatchObject({ status: 409, body: { detail: expect.stringMatching(/reference/) } });
+  });
+});
+
+describe('rules', () => {
+  test('in force are told, and what they say of a study, without the name of the patient', async () => {
+    const text = `rules:
+  - name: CT only
+    study: { ModalitiesInStudy: CT }
+  - name: by name
+    study: { PatientName: doe* }
+    series: { Modality: MR }
+    outputs: { seg: off }
+    priority: 3
+  - name: nowhere
+    profile: nothing-promoted
+`;
+    await enforceRules(database, 'rules.yaml', text, { archives: ['pacs'], sources: ['pacs'] });
+    const state = await call('/rules', '/rules');
+    expect(state.body).toMatchObject({ problems: [], rules: [{ name: 'CT only' }, {}, {}] });
+    const { body } = await call('/rules/test?archive=pacs&study=1.2.3', '/rules/test');
+    expect(body).toMatchObject({
+      version: state.body['version'],
+      rule: 'by name',
+      reason: null,
+      plan: { outputs: { sc: 'flagged', seg: 'off' }, to: ['pacs'], priority: 3, series: ['1.2.3.1'] },
+      outcomes: [
+        {
+          applies: false,
+          study: [{ attribute: 'ModalitiesInStudy', wanted: 'CT', found: ['MR'], holds: false }],
+        },
+        { applies: true, study: [{ attribute: 'PatientName', found: null, holds: true }] },
+        { applies: true },
+      ],
+    });
+    expect(JSON.stringify(body)).not.toContain('Doe');
+  });
+
+  test('say why a study would not be scored', async () => {
+    const text = 'rules: [{ name: nowhere, profile: nothing-promoted }]';
+    await enforceRules(database, 'rules.yaml', text, { archives: ['pacs'], sources: ['pacs'] });
+    const { body } = await call('/rules/test?archive=pacs&study=1.2.3', '/rules/test');
+    expect(body).toMatchObject({
+      rule: 'nowhere',
+      plan: null,
+      reason: 'rule "nowhere" names profile nothing-promoted, for which no bundle is promoted',
+    });
+  });
+
+  test('cannot be asked of what is not there', async () => {
+    expect((await call('/rules/test?archive=pacs&study=9.9', '/rules/test')).status).toBe(404);
+    expect((await call('/rules/test?archive=other&study=1.2.3', '/rules/test')).status).toBe(404);
+    pacs.away = true;
+    expect((await call('/rules/test?archive=pacs&study=1.2.3', '/rules/test')).status).toBe(502);
   });
 });
 

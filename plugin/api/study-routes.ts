@@ -47,6 +47,8 @@ const scoringFields = {
   reason: z.string().nullable(),
   bundle: z.string().nullable(),
   profile: z.string().nullable(),
+  /** The rule that decided. */
+  rule: z.string().nullable(),
   score: scoreSchema.nullable(),
   requestedAt: time,
   finishedAt: time.nullable(),
@@ -233,13 +235,14 @@ function describeStudy(row: WorklistRow): z.input<(typeof studyPageSchema)['shap
 }
 
 function describeScoring(scoring: Scoring) {
-  const { state, step, reason, bundle, profile, score, requestedAt, finishedAt } = scoring;
+  const { state, step, reason, bundle, profile, rule, score, requestedAt, finishedAt } = scoring;
   return {
     status: state,
     step,
     reason,
     bundle,
     profile,
+    rule,
     score,
     requestedAt: requestedAt.toISOString(),
     finishedAt: finishedAt?.toISOString() ?? null,

@@ -61,17 +61,6 @@ export async function arrivalOf(
   return row;
 }
 
-/** Studies of which nothing has arrived for `quietSeconds`, the one that waits longest first. */
-export async function quietStudies(
-  on: Queryable,
-  quietSeconds: number,
-  now: Date = new Date(),
-): Promise<Arrival[]> {
-  return on.query<Arrival>(`select ${columns} from arrival where changed_at <= $1 order by changed_at`, [
-    new Date(now.getTime() - quietSeconds * 1000),
-  ]);
-}
-
 /** Takes a study off the list, unless something more of it arrived since `changedAt`. */
 export async function takeArrival(on: Queryable, study: Arrival): Promise<boolean> {
   const rows = await on.query(

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PgBoss, type JobWithMetadata } from 'pg-boss';
-import { quietStudies, takeArrival } from '../arrival/arrivals.ts';
+import { takeArrival } from '../arrival/arrivals.ts';
+import type { CompleteStudy } from '../arrival/complete-studies.ts';
 import { queueInTransaction, type Database, type Queryable } from '../database/database.ts';
 import type { Logger } from '../log.ts';
 import type { Settings } from '../settings.ts';
@@ -117,26 +118,24 @@ export class JobQueue {
   async request(
     transaction: Queryable,
     study: StudyInArchive,
-    options: { priority?: number; requestedAt?: Date } = {},
+    options: { priority?: number; requestedAt?: Date; sourceAETitle?: string | null } = {},
   ): Promise<string | undefined> {
-    const { priority = 0, requestedAt = new Date() } = options;
-    const id = await requestScoring(transaction, study, requestedAt, priority);
+    const { priority = 0, requestedAt = new Date(), sourceAETitle = null } = options;
+    const id = await requestScoring(transaction, study, requestedAt, priority, sourceAETitle);
     if (id !== undefined) await this.#send(transaction, id, priority);
     return id;
   }
 
-  /** Makes a job of each study that has been quiet for `quietSeconds`. */
-  async enqueueQuietStudies(quietSeconds: number): Promise<void> {
+  /** Makes a job of a study that is complete, unless more of it arrives this moment. */
+  async enqueue({ arrival, priority }: CompleteStudy): Promise<void> {
     const { database, log } = this.#options;
-    for (const study of await quietStudies(database, quietSeconds)) {
-      await database.transaction(async (transaction) => {
-        if (!(await takeArrival(transaction, study))) return;
-        const id = await this.request(transaction, study);
-        if (id === undefined) return;
-        const { archive, studyInstanceUID } = study;
-        log.info({ scoring: id, archive, studyInstanceUID }, 'study is complete and waits to be scored');
-      });
-    }
+    await database.transaction(async (transaction) => {
+      if (!(await takeArrival(transaction, arrival))) return;
+      const { archive, studyInstanceUID, sourceAETitle } = arrival;
+      const id = await this.request(transaction, arrival, { priority, sourceAETitle });
+      if (id === undefined) return;
+      log.info({ scoring: id, archive, studyInstanceUID }, 'study is complete and waits to be scored');
+    });
   }
 
   /**

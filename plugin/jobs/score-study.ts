@@ -10,11 +10,20 @@ import { uidFrom } from '../../dicom/uid.ts';
 import { verifyStored, type Archive, type InstanceReference } from '../archive/archive.ts';
 import type { Database } from '../database/database.ts';
 import type { Logger } from '../log.ts';
+import { decide } from '../rules/decide.ts';
+import { planOf, type Plan } from '../rules/plan.ts';
+import { ruleBook } from '../rules/rule-book.ts';
+import { lookAtStudies, sourceInstances, studyAttributes } from '../rules/study-attributes.ts';
 import { resultContext } from '../scoring/algorithm.ts';
 import { ResultObjects } from '../scoring/result-objects.ts';
 import type { ScorerCache } from '../scoring/scorer-cache.ts';
 import { scoreSeries } from '../scoring/score-series.ts';
-import { selectSeries, type CandidateSeries, type SourceInstance } from '../scoring/series-selection.ts';
+import {
+  SEGMENTATION,
+  selectSeries,
+  type CandidateSeries,
+  type SourceInstance,
+} from '../scoring/series-selection.ts';
 import { subjectOf } from '../scoring/subject.ts';
 import type { Settings } from '../settings.ts';
 import { version } from '../version.ts';
@@ -24,7 +33,6 @@ import {
   dropScoring,
   lastFinished,
   forgetResultObjects,
-  ownObjects,
   recordResultObjects,
   resultObjectsOf,
   resultObjectsOnStudy,
@@ -131,39 +139,34 @@ class StudyScoring {
   }
 
   async run(): Promise<void> {
-    const { settings, database, pool, scorers } = this.#context;
+    const { database, pool, scorers } = this.#context;
     const { requestedAt } = this.#scoring;
     await this.#enter('query');
-    const scorer = await scorers.get(this.#scoring.bundle ?? settings.bundle); // a retry keeps its bundle
-    const { bundle } = scorer;
-    const sources = await this.#sourceInstances();
+    const sources = await sourceInstances(database, this.#archive, this.#scoring.studyInstanceUID);
+    const plan = await this.#plan(sources);
     const before = await lastFinished(database, this.#scoring);
     const sourceFingerprint = uidFrom([
       ...sources.map(({ sopInstanceUID }) => sopInstanceUID).sort(),
-      bundle.id,
-      JSON.stringify(settings.outputs),
+      ...('reason' in plan ? [plan.reason] : [plan.bundle, JSON.stringify(plan.outputs)]),
       version,
     ]);
     if (before?.sourceFingerprint === sourceFingerprint && (await this.#hasResults(before))) {
       return this.#drop('nothing new arrived');
     }
-    await updateScoring(database, this.#run, {
-      sourceFingerprint,
-      bundle: bundle.id,
-      profile: bundle.profile.name,
-    });
+    await updateScoring(database, this.#run, { sourceFingerprint, rule: plan.rule });
+    if ('reason' in plan) return this.#leave(plan.reason);
+    const scorer = await scorers.get(plan.bundle);
+    const { bundle } = scorer;
+    await updateScoring(database, this.#run, { bundle: bundle.id, profile: bundle.profile.name });
 
     await this.#enter('retrieve');
-    const series = await selectSeries(pool, bundle.profile, this.#candidates(sources), this.#signal);
-    if ('reason' in series) {
-      this.#log.info({ reason: series.reason }, 'study is not scored');
-      await this.#finish({ state: 'not-scored', reason: series.reason });
-      return;
-    }
+    const candidates = this.#candidates(sources, plan.series);
+    const series = await selectSeries(pool, bundle.profile, candidates, this.#signal);
+    if ('reason' in series) return this.#leave(series.reason);
     await updateScoring(database, this.#run, { subject: subjectOf(series.instances[0].header.dataset) });
     const context = resultContext(
       bundle,
-      settings.outputs,
+      plan.outputs,
       series.slices.map(({ index }) => series.instances[index].header.sopInstanceUID),
       requestedAt,
     );
@@ -179,7 +182,7 @@ class StudyScoring {
     const results = new ResultObjects(
       result,
       bundle,
-      settings.outputs,
+      plan.outputs,
       series,
       this.#folder,
       (_kind, sopInstanceUID) => join(this.#folder, `${sopInstanceUID}.result`),
@@ -222,15 +225,20 @@ class StudyScoring {
     );
   }
 
-  /** What the archive holds of the study, without what we wrote. */
-  async #sourceInstances(): Promise<InstanceReference[]> {
-    const instances = await this.#archive.instances(this.#scoring.studyInstanceUID);
-    const own = await ownObjects(
-      this.#context.database,
-      this.#archive.name,
-      instances.map(({ sopInstanceUID }) => sopInstanceUID),
-    );
-    return instances.filter(({ sopInstanceUID }) => !own.has(sopInstanceUID));
+  /** What the rules in force say is to be done, as far as the archive tells what the study is. */
+  async #plan(sources: InstanceReference[]): Promise<Plan | { rule: string | null; reason: string }> {
+    const { database, settings } = this.#context;
+    const { rules } = await ruleBook(database);
+    const { archive, sourceAETitle, rule, bundle } = this.#scoring;
+    const study = lookAtStudies(rules)
+      ? await studyAttributes(database, this.#archive, this.#scoring, sources)
+      : { archive, sourceAETitle, series: [] };
+    if (study.series.length > 0) {
+      await updateScoring(database, this.#run, { subject: subjectOf(study.series[0].dataset) });
+    }
+    const plan = await planOf(decide(rules, study), settings, archive);
+    if ('reason' in plan) return plan;
+    return { ...plan, bundle: (rule === plan.rule ? bundle : null) ?? plan.bundle }; // a retry keeps its bundle
   }
 
   /** Whether all that a scoring wrote is still in the archive. */
@@ -242,8 +250,15 @@ class StudyScoring {
     return objects.every(({ sopInstanceUID }) => present.has(sopInstanceUID));
   }
 
-  #candidates(sources: InstanceReference[]): CandidateSeries[] {
-    const bySeries = Map.groupBy(sources, ({ seriesInstanceUID }) => seriesInstanceUID);
+  /** @param fitting the series that may be scored; all, if left out. Segments of them are looked at in any case. */
+  #candidates(sources: InstanceReference[], fitting?: readonly string[]): CandidateSeries[] {
+    const bySeries = Map.groupBy(
+      sources.filter(
+        ({ seriesInstanceUID, sopClassUID }) =>
+          !fitting || fitting.includes(seriesInstanceUID) || sopClassUID === SEGMENTATION,
+      ),
+      ({ seriesInstanceUID }) => seriesInstanceUID,
+    );
     return [...bySeries].map(([seriesInstanceUID, instances]) => ({
       seriesInstanceUID,
       sopClassUIDs: instances.map(({ sopClassUID }) => sopClassUID),
@@ -269,6 +284,11 @@ class StudyScoring {
       );
     }
     return instances;
+  }
+
+  async #leave(reason: string): Promise<void> {
+    this.#log.info({ reason }, 'study is not scored');
+    await this.#finish({ state: 'not-scored', reason });
   }
 
   async #drop(reason: string): Promise<void> {

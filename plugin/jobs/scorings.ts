@@ -44,6 +44,10 @@ export interface Scoring {
   resultIdentity: string | null;
   bundle: string | null;
   profile: string | null;
+  /** The rule that decided. */
+  rule: string | null;
+  /** AE title of the last C-STORE sender. */
+  sourceAETitle: string | null;
   /** What was scored, as headers say. */
   subject: Subject | null;
   score: ScoreValues | null;
@@ -51,7 +55,8 @@ export interface Scoring {
 }
 
 export const scoringColumns = `id, archive, study_instance_uid as "studyInstanceUID", requested_at as "requestedAt", state, step,
-  reason, source_fingerprint as "sourceFingerprint", result_identity as "resultIdentity", bundle, profile, subject,
+  reason, source_fingerprint as "sourceFingerprint", result_identity as "resultIdentity", bundle, profile, rule,
+  source_ae_title as "sourceAETitle", subject,
   score, finished_at as "finishedAt"`;
 
 /** Asks for a study to be scored; nothing new where it waits already. Returns the new row's ID. */
@@ -60,14 +65,15 @@ export async function requestScoring(
   { archive, studyInstanceUID }: StudyInArchive,
   requestedAt: Date,
   priority: number,
+  sourceAETitle: string | null,
 ): Promise<string | undefined> {
   const [row] = await on.query<{ id: string }>(
-    `insert into scoring (archive, study_instance_uid, requested_at, priority, state)
-     select $1, $2, $3, $4, 'queued'
+    `insert into scoring (archive, study_instance_uid, requested_at, priority, source_ae_title, state)
+     select $1, $2, $3, $4, $5, 'queued'
      where not exists (
        select 1 from scoring where archive = $1 and study_instance_uid = $2 and state = 'queued')
      returning id`,
-    [archive, studyInstanceUID, requestedAt, priority],
+    [archive, studyInstanceUID, requestedAt, priority, sourceAETitle],
   );
   return row?.id;
 }
@@ -141,7 +147,9 @@ export async function beginRun(
 
 /** Changes of a scoring's row. */
 export type ScoringChange = Partial<
-  Omit<Scoring, 'id' | 'archive' | 'studyInstanceUID' | 'requestedAt'> & { slices: SliceRecord[] }
+  Omit<Scoring, 'id' | 'archive' | 'studyInstanceUID' | 'requestedAt' | 'sourceAETitle'> & {
+    slices: SliceRecord[];
+  }
 >;
 
 const columnOf: Record<keyof ScoringChange, string> = {
@@ -152,6 +160,7 @@ const columnOf: Record<keyof ScoringChange, string> = {
   resultIdentity: 'result_identity',
   bundle: 'bundle',
   profile: 'profile',
+  rule: 'rule',
   subject: 'subject',
   score: 'score',
   slices: 'slices',

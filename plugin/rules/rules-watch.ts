@@ -1,9 +1,10 @@
-import { unwatchFile, watchFile } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from '../database/database.ts';
 import { enterEvent } from '../events/event-log.ts';
 import type { Logger } from '../log.ts';
-import { SettingsError } from '../settings.ts';
+import { SettingsError, type Settings } from '../settings.ts';
 import { enforceRules, ruleBook } from './rule-book.ts';
 import type { RulesContext } from './rules-file.ts';
 
@@ -14,7 +15,13 @@ export interface RulesSource {
   optional: boolean;
 }
 
-/** Looked at so often; polling also sees what is written on a network drive. */
+/** The file that the settings name; or `rules.yaml` beside them, which may be missing. */
+export function rulesSource({ rules }: Pick<Settings, 'rules'>): RulesSource {
+  if (rules !== undefined) return { file: rules, optional: false };
+  return { file: join(dirname(process.env['QFAE_CONFIG'] ?? 'qfae.yaml'), 'rules.yaml'), optional: true };
+}
+
+/** The file is read so often: that misses no change, however and wherever it is made. */
 const intervalMs = 1000;
 
 /** Keeps the rules of a file in force: what is written into it, if it is right; else what was in force before. */
@@ -23,10 +30,10 @@ export class RulesWatch {
   readonly #source: RulesSource;
   readonly #context: RulesContext;
   readonly #log: Logger;
-  readonly #changed = () => {
-    this.#reading = this.#reading.then(() => this.#read());
-  };
-  #reading: Promise<void> = Promise.resolve();
+  readonly #closing = new AbortController();
+  #watching: Promise<void> = Promise.resolve();
+  /** What the file held when it was read last; null before. */
+  #text: string | undefined | null = null;
   #problems: string[] = [];
 
   private constructor(database: Database, source: RulesSource, context: RulesContext, log: Logger) {
@@ -52,7 +59,7 @@ export class RulesWatch {
     if (watch.#problems.length > 0 && (await ruleBook(database)).since === null) {
       throw new SettingsError(watch.#problems.join('\n'));
     }
-    watchFile(source.file, { interval: intervalMs, persistent: false }, watch.#changed);
+    watch.#watching = watch.#watch();
     return watch;
   }
 
@@ -63,8 +70,17 @@ export class RulesWatch {
 
   /** Ends the watching. */
   async close(): Promise<void> {
-    unwatchFile(this.#source.file, this.#changed);
-    await this.#reading;
+    this.#closing.abort();
+    await this.#watching;
+  }
+
+  async #watch(): Promise<void> {
+    const { signal } = this.#closing;
+    for (;;) {
+      await sleep(intervalMs, undefined, { signal, ref: false }).catch(() => undefined);
+      if (signal.aborted) return;
+      await this.#read();
+    }
   }
 
   async #read(): Promise<void> {
@@ -74,10 +90,12 @@ export class RulesWatch {
         if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
         throw error;
       });
+      if (text === this.#text) return;
       const outcome =
         text === undefined && !optional
           ? { problems: [`${file}: no such file`] }
           : await enforceRules(this.#database, file, text, this.#context);
+      this.#text = text;
       const before = this.#problems;
       this.#problems = 'problems' in outcome ? outcome.problems : [];
       if ('problems' in outcome) {
@@ -89,8 +107,11 @@ export class RulesWatch {
       } else if (outcome.changed) this.#log.info({ file }, 'other rules are in force');
       else if (before.length > 0) await enterEvent(this.#database, 'rules', { refused: false });
     } catch (error) {
-      this.#problems = [`${file}: ${(error as Error).message}`];
-      this.#log.error({ file, error }, 'rules cannot be read; the old ones stay in force');
+      const problem = `${file}: ${(error as Error).message}`;
+      if (this.#problems[0] !== problem)
+        this.#log.error({ file, error }, 'rules cannot be read; the old ones stay in force');
+      this.#problems = [problem];
+      this.#text = null;
     }
   }
 }

@@ -51,7 +51,8 @@ export function describe({ seriesInstanceUID, slices, reason }: NotScored): stri
   return `series ${seriesInstanceUID}: ${slices === undefined ? '' : `${slices} slices: `}${reason}`;
 }
 
-const SEGMENTATION = '1.2.840.10008.5.1.4.1.1.66.4';
+/** SOP class of segments. */
+export const SEGMENTATION = '1.2.840.10008.5.1.4.1.1.66.4';
 
 /**
  * The series that a study is scored by: of those with the most instances first (of several, that of the smallest
