@@ -6,12 +6,12 @@ import { conditionSchema } from './condition.ts';
 
 const { sr, sc, seg, pmap, ko, pr } = settingsSchema.shape.outputs.unwrap().shape;
 const outputsSchema = z.strictObject({
-  sr: sr.removeDefault().optional(),
-  sc: sc.removeDefault().optional(),
-  seg: seg.removeDefault().optional(),
-  pmap: pmap.removeDefault().optional(),
-  ko: ko.removeDefault().optional(),
-  pr: pr.removeDefault().optional(),
+  sr: sr.unwrap().optional(),
+  sc: sc.unwrap().optional(),
+  seg: seg.unwrap().optional(),
+  pmap: pmap.unwrap().optional(),
+  ko: ko.unwrap().optional(),
+  pr: pr.unwrap().optional(),
 });
 
 const seconds = z.number().positive();
