@@ -94,7 +94,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     const { quietSeconds } = settings.arrival;
     const events = new EventFeed(database, log);
     const loops = [events.run(signal)];
-    for (const archive of archives.values())
+    for (const archive of sources.values())
       loops.push(
         enqueueRegularly(queue, new CompleteStudies(database, archive, quietSeconds, log), log, signal),
       );
