@@ -1,4 +1,7 @@
 import { Command, Option } from 'commander';
+import { executionProviders } from '../../inference/execution-provider.ts';
+import type { RuntimeSettings } from '../../inference/provider-choice.ts';
+import { precisions } from '../../inference/scoring-graph.ts';
 import { benchNode } from './node.ts';
 import { benchScore } from './score.ts';
 import { benchTrain, trainParts } from './train.ts';
@@ -11,20 +14,33 @@ const program = new Command('bench')
 
 program
   .command('score')
-  .description('the full-size brain-mri model with random weights, on the CPU')
+  .description('the full-size brain-mri model with random weights')
+  .addOption(
+    new Option('--provider <name>', 'what computes').choices(['auto', ...executionProviders]).default('cpu'),
+  )
+  .addOption(
+    new Option('--precision <name>', 'of the matrix products')
+      .choices(['auto', ...precisions])
+      .default('auto'),
+  )
   .option('--batches <sizes>', 'batch sizes, separated by commas', '1,4,16')
   .option('--runs <n>', 'runs at each batch size', '3')
   .option('--threads <n>', 'threads of onnxruntime (default: its own choice)')
   .option('--prepack', 'let onnxruntime reorder the weights first')
-  .action(async (options: { batches: string; runs: string; threads?: string; prepack?: true }) => {
-    const results = await benchScore({
-      batches: options.batches.split(',').map(Number),
-      runs: Number(options.runs),
-      prepack: options.prepack ?? false,
-      ...(options.threads !== undefined && { threads: Number(options.threads) }),
-    });
-    print(results);
-  });
+  .action(
+    async (
+      options: RuntimeSettings & { batches: string; runs: string; threads?: string; prepack?: true },
+    ) => {
+      const results = await benchScore({
+        batches: options.batches.split(',').map(Number),
+        runs: Number(options.runs),
+        prepack: options.prepack ?? false,
+        runtime: options,
+        ...(options.threads !== undefined && { threads: Number(options.threads) }),
+      });
+      print(results);
+    },
+  );
 
 program
   .command('train')

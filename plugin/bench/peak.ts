@@ -1,16 +1,33 @@
+import type { ExecutionProvider } from '../../inference/execution-provider.ts';
 import { Graph } from '../../inference/onnx/graph.ts';
+import { HalfPrecisionGraph } from '../../inference/onnx/half-precision-graph.ts';
 import { matrixWork } from '../../inference/onnx/work.ts';
+import type { Precision } from '../../inference/scoring-graph.ts';
 import { Session } from '../../inference/session.ts';
 
 /** Sides of the matrices whose product is the machine's peak. */
 const peakSide = 2048;
 
-/** A session that multiplies two large matrices, as fast as onnxruntime can here. */
-export async function openPeak(threads: { threads?: number }) {
-  const graph = new Graph();
+/** Products in one run on a GPU, so that the way of the matrices to it does not count. */
+const gpuProducts = 64;
+
+export interface PeakOptions {
+  readonly threads?: number;
+  /** Default: `cpu`. */
+  readonly provider?: ExecutionProvider;
+  /** Default: `float32`. */
+  readonly precision?: Precision;
+}
+
+/** A session that multiplies large matrices, as fast as onnxruntime can here. */
+export async function openPeak({ precision, ...options }: PeakOptions) {
+  const graph = precision === 'float16' ? new HalfPrecisionGraph() : new Graph();
   const [a, b] = ['a', 'b'].map((name) => graph.input(name, [peakSide, peakSide]));
-  graph.output('y', graph.reduceMax(graph.matMul(a, b), [0, 1]));
-  const session = await Session.open({ graph: graph.toBytes(), ...threads });
+  let y = a;
+  const products = (options.provider ?? 'cpu') === 'cpu' ? 1 : gpuProducts;
+  for (let i = 0; i < products; i++) y = graph.matMul(y, b);
+  graph.output('y', graph.reduceMax(y, [0, 1]));
+  const session = await Session.open({ graph: graph.toBytes(), ...options });
   const work = matrixWork(graph, 1);
   return {
     async gflops(): Promise<number> {

@@ -1,9 +1,13 @@
+import type { ExecutionProvider } from '../../inference/execution-provider.ts';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { modelConfig, tasks } from '../../inference/model/presets.ts';
 import { matrixWork } from '../../inference/onnx/work.ts';
+import { chooseRuntime } from '../../inference/provider-choice.ts';
+import type { RuntimeSettings } from '../../inference/provider-choice.ts';
 import { scoringGraph } from '../../inference/scoring-graph.ts';
+import type { Precision } from '../../inference/scoring-graph.ts';
 import { Session } from '../../inference/session.ts';
 import { openPeak } from './peak.ts';
 import { randomWeights } from './random-weights.ts';
@@ -11,6 +15,8 @@ import { largestResidentMemory } from './resident-memory.ts';
 
 /** Scoring at one batch size. Times are the fastest of several runs. */
 export interface ScoreBench {
+  provider: ExecutionProvider;
+  precision: Precision;
   batch: number;
   secondsPerSlice: number;
   /** Matrix products of one slice, by count. */
@@ -29,9 +35,11 @@ export async function benchScore(options: {
   runs: number;
   threads?: number;
   prepack: boolean;
+  runtime: RuntimeSettings;
 }): Promise<ScoreBench[]> {
   const folder = await mkdtemp(join(tmpdir(), 'qfae-bench-'));
   const threads = options.threads === undefined ? {} : { threads: options.threads };
+  const { provider, precision } = await chooseRuntime(options.runtime);
   try {
     const config = modelConfig(tasks['brain-mri']);
     const graph = scoringGraph(
@@ -46,13 +54,15 @@ export async function benchScore(options: {
         },
       },
       [await randomWeights(folder, config)],
+      { precision },
     );
-    const peak = await openPeak(threads);
+    const peak = await openPeak({ provider, precision, ...threads });
     const { prepack } = options;
     const session = await Session.open({
       graph: graph.toBytes(),
       weightsFolder: folder,
       prepack,
+      provider,
       ...threads,
     });
     const results: ScoreBench[] = [];
@@ -66,6 +76,8 @@ export async function benchScore(options: {
       }
       const work = matrixWork(graph, batch);
       results.push({
+        provider,
+        precision,
         batch,
         secondsPerSlice: seconds / batch,
         gflop: work / batch / 1e9,
