@@ -1,4 +1,4 @@
-import { gridToSlice, resize } from '../../inference/preprocess.ts';
+import { prepare } from '../../inference/prepare.ts';
 import { MemorySource } from '../reading/byte-source.ts';
 import { readInstance, type Instance } from '../reading/part10.ts';
 import { decodeFrame } from '../decoding/frame.ts';
@@ -28,6 +28,8 @@ interface Marker {
   right: number;
   top: number;
   bottom: number;
+  /** How the slice came onto the model's grid; resized if left out. */
+  placement?: 'region';
 }
 
 const MARKERS: Record<string, Marker> = {
@@ -35,21 +37,31 @@ const MARKERS: Record<string, Marker> = {
   'a wide slice': { rows: 112, columns: 280, left: 190, right: 240, top: 20, bottom: 44 },
   'a tall slice': { rows: 301, columns: 97, left: 20, right: 41, top: 201, bottom: 262 },
   'a slice smaller than the grid': { rows: 48, columns: 60, left: 12, right: 24, top: 24, bottom: 36 },
+  'an organ on a canvas': {
+    ...{ rows: 128, columns: 160, left: 100, right: 131, top: 17, bottom: 57 },
+    placement: 'region',
+  },
+  'an organ that was shrunk onto the canvas': {
+    ...{ rows: 256, columns: 256, left: 40, right: 208, top: 100, bottom: 192 },
+    placement: 'region',
+  },
 };
 
 /** The marker's own map, as a model would give it that answers each input pixel with its brightness. */
-function heatmapOf({ rows, columns, left, right, top, bottom }: Marker): Heatmap {
+function heatmapOf({ rows, columns, left, right, top, bottom, placement }: Marker): Heatmap {
   const pixels = Uint8Array.from({ length: rows * columns }, (_, i) => {
     const [row, column] = [floor(i / columns), i % columns];
     return column >= left && column < right && row >= top && row < bottom ? 255 : 0;
   });
   const slice = { pixels, rows, columns };
+  const preprocessing = { mean: 0, std: 1, ...(placement && { placement }) };
+  const { pixels: prepared, gridToSlice } = prepare(slice, preprocessing, GRID);
   return {
     ...slice,
-    map: Float32Array.from(resize(slice, GRID), (byte) => byte / 255),
+    map: Float32Array.from(prepared, (byte) => byte / 255),
     mapRows: GRID,
     mapColumns: GRID,
-    gridToSlice: gridToSlice(slice, GRID),
+    gridToSlice,
     mapThreshold: THRESHOLD,
   };
 }
@@ -97,7 +109,8 @@ describe.each(Object.entries(MARKERS))('the way back from the model to %s', (_na
 
   test('the parametric map has its centre where the marker is', async () => {
     const { head } = parametricMap(study);
-    const frames = study.heatmaps.map((heatmap) => mapOnSlice(heatmap).map((value) => 100 * value));
+    // Outside of the map there is no anomaly.
+    const frames = study.heatmaps.map((heatmap) => mapOnSlice(heatmap).map((value) => 100 * (value || 0)));
     const bytes = Buffer.concat([head, ...frames.map((frame) => parametricMapFrame(frame))]);
     const frame = await decodeFrame(reopen({ bytes }), 2);
     const values = new Float32Array(frame.bytes.buffer, frame.bytes.byteOffset, size);
