@@ -55,6 +55,9 @@ describe('qfae score', () => {
         percentile: expect.any(Number),
         threshold: expect.any(Number),
         flagged: expect.any(Boolean),
+        seriesInstanceUID: expect.stringMatching(/^2\.25\.\d+$/),
+        remarks: [],
+        notScored: [],
         bundle: expect.stringMatching(/^untrained@/),
       });
     }
@@ -126,7 +129,7 @@ test('qfae doctor finds everything in order, and an archive that is away', async
   rmSync(join(folder, 'qfae.yaml'));
   expect(away.code).toBe(1);
   expect(jsonLines(away.stdout).filter(({ ok }) => !ok)).toMatchObject([{ check: 'archive' }]);
-});
+}, 300_000);
 
 test('wrong usage ends with 2', async () => {
   expect((await qfae('score')).code).toBe(2);
@@ -135,4 +138,4 @@ test('wrong usage ends with 2', async () => {
   expect((await qfae('bundles', 'show')).code).toBe(2);
   expect((await qfae('bundles', 'list', '--bad')).code).toBe(2);
   expect((await qfae('--help')).code).toBe(0);
-});
+}, 300_000);

@@ -15,7 +15,12 @@ import { resultContext } from '../scoring/algorithm.ts';
 import { isPicture, readPicture } from '../scoring/picture.ts';
 import { ResultObjects } from '../scoring/result-objects.ts';
 import { heatmapOf, scoreSeries, type SeriesScore, valuesOf } from '../scoring/score-series.ts';
-import { selectSeries, type SelectedSeries, type SourceInstance } from '../scoring/series-selection.ts';
+import {
+  describe,
+  selectSeries,
+  type SelectedSeries,
+  type SourceInstance,
+} from '../scoring/series-selection.ts';
 import { loadSettings, type Settings } from '../settings.ts';
 import { wholeNumber } from './arguments.ts';
 
@@ -111,13 +116,16 @@ class ScoreRun {
       return;
     }
     const { outputs } = this.#settings;
-    const sourceUIDs = series.slices.map(({ index }) => series.instances[index].header.sopInstanceUID);
-    const result = resultContext(bundle, outputs, sourceUIDs, this.#performedAt);
+    const result = resultContext(bundle, outputs, series.sourceUIDs, this.#performedAt);
     const score = await this.#scoreSeries(result, series);
     for (const { slice, score: values } of score.slices) {
       this.#tellSlice({ sopInstanceUID: slice.sopInstanceUID, frame: slice.frame }, values);
     }
-    this.#tellStudy({ studyInstanceUID }, { status: 'scored', ...score.study });
+    const { seriesInstanceUID, remarks, notScored } = series;
+    this.#tellStudy(
+      { studyInstanceUID },
+      { status: 'scored', ...score.study, seriesInstanceUID, remarks, notScored },
+    );
   }
 
   /** Scores a series and, where there is a folder for them, writes its result objects and pictures. */
@@ -204,11 +212,17 @@ class ScoreRun {
         ? `${name}: percentile ${outcome.percentile.toFixed(1)}, raw score ${outcome.rawScore.toPrecision(6)} (threshold ${outcome.threshold.toPrecision(6)}), ${outcome.flagged ? 'flagged' : 'not flagged'}; ${bundle.title}`
         : `${name}: not scored: ${outcome.reason}`,
     );
+    if (outcome.status === 'not-scored') return;
+    for (const remark of outcome.remarks ?? []) console.log(`  ${remark}`);
+    for (const left of outcome.notScored ?? []) console.log(`  not scored: ${describe(left)}`);
   }
 }
 
 /** What became of a study. */
-type StudyOutcome = ({ status: 'scored' } & ScoreValues) | { status: 'not-scored'; reason: string };
+type StudyOutcome =
+  | ({ status: 'scored' } & ScoreValues &
+      Partial<Pick<SelectedSeries, 'seriesInstanceUID' | 'remarks' | 'notScored'>>)
+  | { status: 'not-scored'; reason: string };
 
 function printJson(line: object): void {
   process.stdout.write(`${JSON.stringify(line)}\n`);

@@ -165,6 +165,8 @@ const migrations: string[][] = [
        since timestamptz not null default now()
      )`,
   ],
+  // Which series is scored, and what of the study is not, with the reasons.
+  ['alter table scoring add column selection jsonb'],
 ];
 
 /**

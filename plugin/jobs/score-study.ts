@@ -163,13 +163,14 @@ class StudyScoring {
     const candidates = this.#candidates(sources, plan.series);
     const series = await selectSeries(pool, bundle.profile, candidates, this.#signal);
     if ('reason' in series) return this.#leave(series.reason);
-    await updateScoring(database, this.#run, { subject: subjectOf(series.instances[0].header.dataset) });
-    const context = resultContext(
-      bundle,
-      plan.outputs,
-      series.slices.map(({ index }) => series.instances[index].header.sopInstanceUID),
-      requestedAt,
-    );
+    const { seriesInstanceUID, remarks, notScored } = series;
+    const [first] = series.slices;
+    await updateScoring(database, this.#run, {
+      subject: subjectOf(series.instances[first.index].header.dataset),
+      selection: { seriesInstanceUID, remarks, notScored },
+    });
+    this.#log.info({ seriesInstanceUID, remarks, notScored }, 'series is chosen');
+    const context = resultContext(bundle, plan.outputs, series.sourceUIDs, requestedAt);
     const identity = resultIdentity(context);
     const last = await lastFinished(database, this.#scoring, 'scored');
     const lost = last?.resultIdentity === identity;

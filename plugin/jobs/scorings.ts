@@ -1,6 +1,7 @@
 import type { ScoreValues } from '../../dicom/result.ts';
 import type { InstanceReference } from '../archive/archive.ts';
 import type { Database, Queryable } from '../database/database.ts';
+import type { SelectedSeries } from '../scoring/series-selection.ts';
 import type { Subject } from '../scoring/subject.ts';
 
 /** `queued` and `running` are on their way; the others are ends. */
@@ -50,13 +51,15 @@ export interface Scoring {
   sourceAETitle: string | null;
   /** What was scored, as headers say. */
   subject: Subject | null;
+  /** Which series is scored, and what of the study is not, with the reasons. */
+  selection: Pick<SelectedSeries, 'seriesInstanceUID' | 'remarks' | 'notScored'> | null;
   score: ScoreValues | null;
   finishedAt: Date | null;
 }
 
 export const scoringColumns = `id, archive, study_instance_uid as "studyInstanceUID", requested_at as "requestedAt", state, step,
   reason, source_fingerprint as "sourceFingerprint", result_identity as "resultIdentity", bundle, profile, rule,
-  source_ae_title as "sourceAETitle", subject,
+  source_ae_title as "sourceAETitle", subject, selection,
   score, finished_at as "finishedAt"`;
 
 /** Asks for a study to be scored; nothing new where it waits already. Returns the new row's ID. */
@@ -162,6 +165,7 @@ const columnOf: Record<keyof ScoringChange, string> = {
   profile: 'profile',
   rule: 'rule',
   subject: 'subject',
+  selection: 'selection',
   score: 'score',
   slices: 'slices',
   finishedAt: 'finished_at',

@@ -17,6 +17,8 @@ export interface Isolation {
   maskOf?: (slice: SeriesSlice) => Promise<Uint8Array>;
   /** The values around it, after the modality LUT, where the images show nothing else. */
   background?: readonly [number, number];
+  /** SOP Instance UIDs of what tells where it is, besides the images. */
+  sourceUIDs?: string[];
 }
 
 /** The size of the frames of an instance. */

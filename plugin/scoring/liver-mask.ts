@@ -71,17 +71,17 @@ async function marked(
   const first = geometryOf(slices[0]);
   if (!first) return { reason: `${reason}, and its slices have no place in space` };
   const reasons: string[] = [];
-  const found: { segment: Segment; path: string }[] = [];
+  const found: { segment: Segment; path: string; sopInstanceUID: string }[] = [];
   for (const { path, header } of segmentations) {
     const segment = findSegment(header.dataset, header.numberOfFrames, liver);
     if ('reason' in segment) reasons.push(`Segmentation ${header.sopInstanceUID}: ${segment.reason}`);
     else if (!liesAlong(segment, first)) {
       reasons.push(`Segmentation ${header.sopInstanceUID}: it lies in another space or across the slices`);
-    } else found.push({ segment, path });
+    } else found.push({ segment, path, sopInstanceUID: header.sopInstanceUID });
   }
   if (found.length > 1) return { reason: `${found.length} Segmentations mark a liver in the same space` };
   if (found.length === 0) return { reason: `${reason}, and no Segmentation does: ${reasons.join('; ')}` };
-  const [{ segment, path }] = found;
+  const [{ segment, path, sopInstanceUID }] = found;
   const maskOf = async (slice: SeriesSlice) => {
     const plane = geometryOf(slice)!;
     const size = rowsAndColumns(instances[slice.index]);
@@ -93,5 +93,5 @@ async function marked(
   const holding: SeriesSlice[] = [];
   for (const slice of slices) if ((await maskOf(slice)).includes(1)) holding.push(slice);
   if (holding.length === 0) return { reason: 'the Segmentation marks no liver in its slices' };
-  return { slices: holding, maskOf };
+  return { slices: holding, maskOf, sourceUIDs: [sopInstanceUID] };
 }

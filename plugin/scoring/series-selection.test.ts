@@ -197,6 +197,8 @@ describe('a liver profile', () => {
     // z = 20 is beyond half a distance of planes from the last one.
     expect(series.slices.map(({ position }) => position)).toEqual([0, 5, 10, 15]);
     expect(series.notScored).toContainEqual(expect.objectContaining({ slices: 1, reason: 'without liver' }));
+    // Another Segmentation would give another result.
+    expect(series.sourceUIDs).toHaveLength(5 + 1);
     expect(series.grey).toEqual({ window: { center: 40, width: 400 } });
     for await (const { mask, rows, columns, geometry } of readSlices(pool, series)) {
       expect([rows, columns]).toEqual([64, 80]);

@@ -37,6 +37,8 @@ export interface SelectedSeries {
   seriesInstanceUID: string;
   instances: SourceInstance[];
   slices: SeriesSlice[];
+  /** SOP Instance UIDs of all that the scores depend on: the stack, scored or not, and a Segmentation. */
+  sourceUIDs: string[];
   /** How its values become grey. */
   grey: SliceOptions;
   /** What the profile looks at in a slice; all of it if left out. */
@@ -176,6 +178,10 @@ class Selection {
       isolation = { slices: stack.slices };
     }
     const { slices: holding, maskOf } = isolation;
+    if (holding.length === 0) {
+      this.#pass(candidate, `without ${preprocessing.isolated ?? ''}`);
+      return undefined;
+    }
     const grey = await greyValues(
       this.#pool,
       preprocessing.intensity,
@@ -190,8 +196,19 @@ class Selection {
     const slices = sampleSlices(holding.length, this.#profile).map((i) => holding[i]);
     this.#note(candidate, stack.slices.length - holding.length, `without ${preprocessing.isolated ?? ''}`);
     this.#note(candidate, holding.length - slices.length, `more than the ${slices.length} that are scored`);
-    const notScored = this.#notScored;
-    return { seriesInstanceUID, instances, slices, grey, ...(maskOf && { maskOf }), remarks, notScored };
+    return {
+      seriesInstanceUID,
+      instances,
+      slices,
+      sourceUIDs: [
+        ...stack.slices.map(({ index }) => instances[index].header.sopInstanceUID),
+        ...(isolation.sourceUIDs ?? []),
+      ],
+      grey,
+      ...(maskOf && { maskOf }),
+      remarks,
+      notScored: this.#notScored,
+    };
   }
 
   async #isolate(source: IsolationSource): Promise<Isolation | { reason: string }> {
