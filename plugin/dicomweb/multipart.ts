@@ -14,6 +14,9 @@ export interface Part {
   body: Readable;
 }
 
+/** RFC 2046 permits 70; Orthanc's have 73. */
+const longestBoundary = 200;
+
 /**
  * The boundary of a multipart content type (RFC 2046 section 5.1.1).
  *
@@ -21,8 +24,8 @@ export interface Part {
  */
 export function boundaryOf(mediaType: MediaType): string {
   const boundary = mediaType.parameters['boundary'];
-  if (!boundary || boundary.length > 70) {
-    throw new MultipartError(`${mediaType.type} without a boundary of 1 to 70 characters`);
+  if (!boundary || boundary.length > longestBoundary) {
+    throw new MultipartError(`${mediaType.type} without a boundary of 1 to ${longestBoundary} characters`);
   }
   return boundary;
 }
