@@ -11,7 +11,8 @@ import { localArchive } from './archive/local-archive.ts';
 import { watchArchive } from './arrival/watch.ts';
 import { discardUnfinished, openDataFolder } from './data-folder/data-folder.ts';
 import { lockDataFolder } from './data-folder/lock.ts';
-import { openEmbeddedDatabase } from './database/database.ts';
+import type { Database } from './database/database.ts';
+import { openDatabase } from './database/open-database.ts';
 import { startStoreScp } from './dimse/store-scp.ts';
 import { EventFeed } from './events/event-feed.ts';
 import { isLoopback } from './http/allowed-host.ts';
@@ -22,6 +23,7 @@ import type { Logger } from './log.ts';
 import { rulesSource, RulesWatch } from './rules/rules-watch.ts';
 import { ScorerCache } from './scoring/scorer-cache.ts';
 import type { Settings } from './settings.ts';
+import { removeDiscardedFiles } from './store/discarded-files.ts';
 import { InstanceStore } from './store/instance-store.ts';
 
 /** A running node. */
@@ -63,7 +65,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     const { batchSize } = settings.inference;
     const scorers = new ScorerCache(folder.root, { batchSize, provider, precision });
     closers.push(() => scorers.close());
-    const database = await openEmbeddedDatabase(folder.database);
+    const database = await openDatabase(settings, folder, log);
     closers.push(() => database.close());
     const { threads, timeoutSeconds } = settings.decoding;
     const pool = new DicomPool({ threads, timeoutMs: timeoutSeconds * 1000 });
@@ -84,16 +86,26 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     const worker = `${hostname()}:${folder.root}`; // its lock keeps other processes of that name away
     const queue = await JobQueue.open({ database, log, settings: settings.jobs, worker });
     closers.push(() => queue.close(stopTimeoutMs));
-    await queue.recoverLost();
-    await queue.work(
-      scoreStudyJob({ settings, database, archives: sources, pool, scorers, work: folder.work, worker, log }),
-    );
+    if (settings.jobs.work) {
+      await queue.work(
+        scoreStudyJob({
+          settings,
+          database,
+          archives: sources,
+          pool,
+          scorers,
+          work: folder.work,
+          worker,
+          log,
+        }),
+      );
+    }
 
     const stopping = new AbortController();
     const { signal } = stopping;
     const { quietSeconds } = settings.arrival;
     const events = new EventFeed(database, log);
-    const loops = [events.run(signal)];
+    const loops = [events.run(signal), tidyRegularly(queue, database, store, log, signal)];
     for (const archive of sources.values())
       loops.push(
         enqueueRegularly(queue, new CompleteStudies(database, archive, quietSeconds, log), log, signal),
@@ -167,5 +179,24 @@ async function enqueueRegularly(
       log.error({ error }, 'complete studies could not be queued');
     }
     await sleep(enqueueMs, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+/** Mends, every minute, what processes that were killed left behind. */
+async function tidyRegularly(
+  queue: JobQueue,
+  database: Database,
+  store: InstanceStore,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    await queue
+      .recoverLost()
+      .then(() => removeDiscardedFiles(database, store))
+      .catch((error: unknown) => {
+        log.error({ error }, 'what was left behind could not be mended');
+      });
+    await sleep(60_000, undefined, { signal }).catch(() => undefined);
   }
 }

@@ -52,6 +52,24 @@ export type ArchiveSettings = z.infer<typeof archiveSchema>;
 export const settingsSchema = z.strictObject({
   /** Folder that holds everything the node keeps. */
   data: z.string().min(1).default('./data'),
+  database: z
+    .strictObject({
+      /** A PostgreSQL server that workers on other machines share; without it, one is embedded in the node. */
+      url: z
+        .string()
+        .refine(
+          (url) => /^postgres(ql)?:$/.test(URL.parse(url)?.protocol ?? ''),
+          'not of the form postgres://user:password@host:port/database',
+        )
+        .optional(),
+    })
+    .prefault({}),
+  node: z
+    .strictObject({
+      /** Where a worker on another machine reaches the node, for studies in the node's own store. */
+      url: httpAddress.optional(),
+    })
+    .prefault({}),
   http: z
     .strictObject({
       host: z.string().min(1).default('127.0.0.1'),
@@ -139,6 +157,8 @@ export const settingsSchema = z.strictObject({
   bundle: z.string().min(1).default('untrained'),
   jobs: z
     .strictObject({
+      /** Whether the node itself scores, or leaves it to workers. */
+      work: z.boolean().default(true),
       /** A study that takes longer has failed. */
       timeLimitSeconds: seconds.max(7 * 24 * 3600).default(4 * 3600),
       /** A worker that says nothing for this long is taken for dead; another one takes its job over. */

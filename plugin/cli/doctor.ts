@@ -7,7 +7,8 @@ import { chooseRuntime } from '../../inference/provider-choice.ts';
 import { OrthancArchive } from '../archive/orthanc.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { DataFolderLockedError, lockDataFolder } from '../data-folder/lock.ts';
-import { openEmbeddedDatabase } from '../database/database.ts';
+import { openDatabase } from '../database/open-database.ts';
+import { createLog } from '../log.ts';
 import { loadSettings, type Settings } from '../settings.ts';
 
 /** One thing that the node needs, looked at. */
@@ -55,8 +56,8 @@ const checks: Record<string, (settings: Settings) => Promise<string>> = {
     return root;
   },
 
-  store: async ({ data }) => {
-    const folder = openDataFolder(data);
+  store: async (settings) => {
+    const folder = openDataFolder(settings.data);
     let lock;
     try {
       lock = await lockDataFolder(folder.root);
@@ -65,7 +66,7 @@ const checks: Record<string, (settings: Settings) => Promise<string>> = {
       throw error;
     }
     try {
-      const database = await openEmbeddedDatabase(folder.database);
+      const database = await openDatabase(settings, folder, createLog('silent'));
       const [row] = await database.query<{ count: number }>(
         'select count(*)::integer as count from instance',
       );

@@ -6,10 +6,12 @@ import { bundlesCommand } from './bundles.ts';
 import { doctorCommand } from './doctor.ts';
 import { evaluateCommand } from './evaluate.ts';
 import { gpuCommand } from './gpu.ts';
+import { jobsCommand } from './jobs.ts';
 import { pretrainCommand } from './pretrain.ts';
 import { scoreCommand } from './score.ts';
 import { serveCommand } from './serve.ts';
 import { trainCommand } from './train.ts';
+import { workerCommand } from './worker.ts';
 import { weightsCommand } from './weights.ts';
 import { validateCommand } from './validate.ts';
 
@@ -17,6 +19,8 @@ const program = new Command('qfae')
   .description('PACS node for unsupervised anomaly detection')
   .version(version)
   .addCommand(serveCommand())
+  .addCommand(workerCommand())
+  .addCommand(jobsCommand())
   .addCommand(scoreCommand())
   .addCommand(evaluateCommand())
   .addCommand(pretrainCommand())

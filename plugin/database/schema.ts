@@ -167,27 +167,51 @@ const migrations: string[][] = [
   ],
   // Which series is scored, and what of the study is not, with the reasons.
   ['alter table scoring add column selection jsonb'],
+
+  [
+    // Files of instances that have left the index: who removed them may have been killed, or run elsewhere.
+    `create table discarded_file (
+       sop_instance_uid text primary key,
+       series_instance_uid text not null,
+       study_instance_uid text not null,
+       discarded_at timestamptz not null default now()
+     )`,
+    `create function note_discarded_file() returns trigger language plpgsql as $$
+     begin
+       if tg_op = 'INSERT' then
+         delete from discarded_file where sop_instance_uid = new.sop_instance_uid;
+       else
+         insert into discarded_file values (old.sop_instance_uid, old.series_instance_uid, old.study_instance_uid)
+           on conflict (sop_instance_uid) do update set discarded_at = now();
+       end if;
+       return null;
+     end $$`,
+    `create trigger instance_file after insert or delete on instance
+       for each row execute function note_discarded_file()`,
+  ],
 ];
 
+/** Held while the schema is changed; any number that no one else takes. */
+const migrationLock = 7_386_532;
+
 /**
- * Brings the schema to the newest version, one transaction a migration.
+ * Brings the schema to the newest version, all or nothing. Of several processes that start at once, one does it.
  *
  * @throws Error if the database was written by a newer version of this software.
  */
 export async function migrate(database: Database): Promise<void> {
-  await database.query('create table if not exists schema_version (version integer not null)');
-  const [row] = await database.query<{ version: number }>('select version from schema_version');
-  const version = row?.version ?? 0;
-  if (version > migrations.length) {
-    throw new Error(
-      `the database has schema version ${version}, this software knows ${migrations.length}: install the newer software`,
-    );
-  }
-  for (let next = version; next < migrations.length; next++) {
-    await database.transaction(async (transaction) => {
-      for (const statement of migrations[next]) await transaction.query(statement);
-      await transaction.query('delete from schema_version');
-      await transaction.query('insert into schema_version values ($1)', [next + 1]);
-    });
-  }
+  await database.transaction(async (transaction) => {
+    await transaction.query('select pg_advisory_xact_lock($1)', [migrationLock]);
+    await transaction.query('create table if not exists schema_version (version integer not null)');
+    const [row] = await transaction.query<{ version: number }>('select version from schema_version');
+    const version = row?.version ?? 0;
+    if (version > migrations.length) {
+      throw new Error(
+        `the database has schema version ${version}, this software knows ${migrations.length}: install the newer software`,
+      );
+    }
+    for (const statement of migrations.slice(version).flat()) await transaction.query(statement);
+    await transaction.query('delete from schema_version');
+    await transaction.query('insert into schema_version values ($1)', [migrations.length]);
+  });
 }

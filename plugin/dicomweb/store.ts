@@ -8,6 +8,7 @@ import type { DicomJson } from '../../dicom/dicom-json.ts';
 import type { DicomPool, InstanceHeader } from '../../dicom/pool.ts';
 import { DicomError } from '../../dicom/reading/dicom-error.ts';
 import type { Logger } from '../log.ts';
+import { isOwnResult } from '../scoring/algorithm.ts';
 import type { InstanceStore } from '../store/instance-store.ts';
 import { parseMediaType, type MediaType } from './media-type.ts';
 import { boundaryOf, MultipartError, readParts, wholeBody, type Part } from './multipart.ts';
@@ -87,7 +88,8 @@ export async function storeInstances(
         const why = `SOP class ${header.sopClassUID} is not stored`;
         refuse(part, failureReason.sopClassNotSupported, why, at, header);
       } else {
-        const added = await context.store.add(file, header, { arrival: true });
+        // A result comes from a worker, or from another node: nothing to be scored.
+        const added = await context.store.add(file, header, { arrival: !isOwnResult(header.dataset) });
         context.log.info({ part, ...at, studyInstanceUID: header.studyInstanceUID }, `instance ${added}`);
         outcomes[part - 1] = {
           stored: true,

@@ -1,0 +1,83 @@
+import { hostname } from 'node:os';
+import { DicomPool } from '../dicom/pool.ts';
+import { bundleID } from '../inference/bundle/registry.ts';
+import { ensureUntrained } from '../inference/bundle/untrained.ts';
+import { chooseRuntime } from '../inference/provider-choice.ts';
+import { openArchives } from './archive/archives.ts';
+import { nodeStore } from './archive/node-store.ts';
+import { discardUnfinished, openDataFolder } from './data-folder/data-folder.ts';
+import { lockDataFolder } from './data-folder/lock.ts';
+import { openPostgres } from './database/postgres.ts';
+import { JobQueue } from './jobs/queue.ts';
+import { scoreStudyJob } from './jobs/score-study.ts';
+import type { Logger } from './log.ts';
+import { ScorerCache } from './scoring/scorer-cache.ts';
+import { SettingsError, type Settings } from './settings.ts';
+import { InstanceStore } from './store/instance-store.ts';
+
+/** A request to the node that is not answered for this long has failed. */
+const nodeTimeoutMs = 60_000;
+const stopTimeoutMs = 10_000;
+
+/**
+ * Takes jobs from the database of a node, with bundles from a data folder of its own. Studies come from archives
+ * that the settings name, and from the node's own store where they say how to reach the node.
+ *
+ * @returns what ends the worker; the job that runs is tried again.
+ * @throws SettingsError if no database is named, or nothing to fetch studies from; Error if the bundle that scores is not there.
+ */
+export async function startWorker(settings: Settings, log: Logger): Promise<{ stop(): Promise<void> }> {
+  const { url } = settings.database;
+  if (url === undefined) {
+    throw new SettingsError('database.url: a worker needs the PostgreSQL server that the node uses');
+  }
+  if (settings.node.url === undefined && openArchives(settings).sources.size === 0) {
+    throw new SettingsError('node.url: a worker needs it, or an archive to fetch studies from');
+  }
+  const closers: (() => Promise<void> | void)[] = [];
+  const stop = async () => {
+    for (const close of closers.splice(0).reverse()) await close();
+  };
+  try {
+    const folder = openDataFolder(settings.data);
+    const lock = await lockDataFolder(folder.root);
+    closers.push(() => {
+      lock.release();
+    });
+    discardUnfinished(folder);
+    await ensureUntrained(folder.root);
+    const bundle = await bundleID(folder.root, settings.bundle);
+    const { provider, precision, passedOver } = await chooseRuntime(settings.inference);
+    log.info({ bundle, provider, precision, passedOver }, 'the model runs on');
+    // Closed last: a batch that runs cannot be broken off.
+    const scorers = new ScorerCache(folder.root, {
+      batchSize: settings.inference.batchSize,
+      provider,
+      precision,
+    });
+    closers.push(() => scorers.close());
+    const database = await openPostgres(url, log);
+    closers.push(() => database.close());
+    const { threads, timeoutSeconds } = settings.decoding;
+    const pool = new DicomPool({ threads, timeoutMs: timeoutSeconds * 1000 });
+    closers.push(() => pool.close());
+
+    const index = new InstanceStore(database, folder.instances);
+    const node = settings.node.url === undefined ? [] : [nodeStore(index, settings.node.url, nodeTimeoutMs)];
+    const { sources, destinations } = openArchives(settings, ...node);
+    closers.push(async () => {
+      for (const archive of destinations.values()) await archive.close();
+    });
+    const worker = `${hostname()}:${folder.root}`;
+    const queue = await JobQueue.open({ database, log, settings: settings.jobs, worker });
+    closers.push(() => queue.close(stopTimeoutMs));
+    await queue.work(
+      scoreStudyJob({ settings, database, archives: sources, pool, scorers, work: folder.work, worker, log }),
+    );
+    log.info({ worker, archives: [...sources.keys()] }, 'worker takes jobs');
+    return { stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
