@@ -8,6 +8,7 @@ import { evaluateCommand } from './evaluate.ts';
 import { gpuCommand } from './gpu.ts';
 import { jobsCommand } from './jobs.ts';
 import { pretrainCommand } from './pretrain.ts';
+import { rulesCommand } from './rules.ts';
 import { scoreCommand } from './score.ts';
 import { serveCommand } from './serve.ts';
 import { trainCommand } from './train.ts';
@@ -26,6 +27,7 @@ const program = new Command('qfae')
   .addCommand(pretrainCommand())
   .addCommand(trainCommand())
   .addCommand(bundlesCommand())
+  .addCommand(rulesCommand())
   .addCommand(weightsCommand())
   .addCommand(doctorCommand())
   .addCommand(gpuCommand())
