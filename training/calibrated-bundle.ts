@@ -5,7 +5,6 @@ import { initialValues, parameterShapes } from '../inference/model/initial-value
 import type { ModelConfig } from '../inference/model/config.ts';
 import type { TensorValues } from '../inference/safetensors.ts';
 import { sampleSlices } from '../inference/slice-sampling.ts';
-import type { EngineState } from './engine.ts';
 import type { Evaluation } from './evaluation.ts';
 import type { PatientSplit } from './slice-cache.ts';
 import { headParameters, isTrained } from './training-graph.ts';
@@ -30,12 +29,12 @@ export type Base = Pick<Manifest, 'model' | 'profile' | 'weights'> & { readonly 
 /** The trained head as a bundle, calibrated on one study of each held-out patient. */
 export async function calibratedBundle(
   options: BundleOptions,
-  { id, model, profile, weights }: Base,
+  { id, model, profile, weights: frozen }: Base,
   { train: trained, heldOut }: PatientSplit,
-  state: EngineState,
+  weights: ReadonlyMap<string, TensorValues>,
   evaluation: Evaluation,
 ): Promise<Bundle> {
-  const head = await addWeights(options.root, '', headTensors(model, state));
+  const head = await addWeights(options.root, '', headTensors(model, weights));
 
   const studies = [...Map.groupBy(heldOut, ({ patient }) => patient).values()].map((slices) =>
     slices.filter(({ study }) => study === slices[0].study),
@@ -54,7 +53,7 @@ export async function calibratedBundle(
     title: options.origin === 'trained' ? `QFAE ${options.profile}` : 'Scores mean nothing (UNTRAINED)',
     profile: { ...profile, name: options.profile },
     model,
-    weights,
+    weights: frozen,
     heads: [{ name: 'qfae', weights: [head] }],
     calibration: fitCalibration(normals, options.alpha),
     provenance: {
@@ -76,11 +75,14 @@ export async function calibratedBundle(
 }
 
 /** The tensors of a head's weight file: what is trained, and the fixed positions. */
-export function headTensors(model: ModelConfig, state: EngineState): Map<string, TensorValues> {
+export function headTensors(
+  model: ModelConfig,
+  weights: ReadonlyMap<string, TensorValues>,
+): Map<string, TensorValues> {
   const shapes = parameterShapes(model);
   const fixed = headParameters(model).filter(({ name }) => !isTrained(name));
   return new Map([
-    ...[...state].map(([name, { shape, weight }]) => [name, { shape, values: weight }] as const),
+    ...weights,
     // They are computed; nothing is drawn.
     ...fixed.map(
       ({ name, shape }) => [name, { shape, values: initialValues(name, shapes, () => 0) }] as const,

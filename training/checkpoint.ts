@@ -1,8 +1,8 @@
 import { stat } from 'node:fs/promises';
 import { z } from 'zod';
-import { openSafetensors, readFloats, writeSafetensors } from '../inference/safetensors.ts';
-import type { TensorValues } from '../inference/safetensors.ts';
-import type { EngineState, ParameterState } from './engine.ts';
+import { openSafetensors, readFloats, streamSafetensors } from '../inference/safetensors.ts';
+import type { Safetensors } from '../inference/safetensors.ts';
+import type { Engine, EngineState, ParameterState } from './engine.ts';
 
 /** Everything that a run needs to go on to the bit. */
 export interface Checkpoint {
@@ -10,41 +10,46 @@ export interface Checkpoint {
   readonly step: number;
   /** The run's settings as text: a run goes on only with the same ones. */
   readonly settings: string;
+  /** Read from the file as it is asked for. */
   readonly state: EngineState;
 }
 
 const metadataSchema = z.object({ step: z.string().regex(/^\d+$/).transform(Number), settings: z.string() });
 
-const MOMENTS = ['mean', 'square'] as const;
-const momentName = (moment: string, parameter: string) => `adam.${moment}.${parameter}`;
+const QUANTITIES = ['weight', 'mean', 'square'] as const;
+const tensorName = (quantity: (typeof QUANTITIES)[number], parameter: string) =>
+  quantity === 'weight' ? parameter : `adam.${quantity}.${parameter}`;
 
 /** Writes weights and Adam's moments as one safetensors file, which replaces the one before as a whole. */
-export async function writeCheckpoint(path: string, { step, settings, state }: Checkpoint): Promise<void> {
-  const tensors = [...state].flatMap(([name, { shape, weight, ...moments }]): [string, TensorValues][] => [
-    [name, { shape, values: weight }],
-    ...MOMENTS.map((moment): [string, TensorValues] => [
-      momentName(moment, name),
-      { shape, values: moments[moment] },
-    ]),
-  ]);
-  await writeSafetensors(path, new Map(tensors), { step: String(step), settings });
+export async function writeCheckpoint(
+  path: string,
+  engine: Engine,
+  { step, settings }: Omit<Checkpoint, 'state'>,
+): Promise<void> {
+  const tensors = engine.parameters.flatMap(({ name, shape }) =>
+    QUANTITIES.map((quantity) => [tensorName(quantity, name), { name, quantity, shape }] as const),
+  );
+  await streamSafetensors(path, new Map(tensors), ({ name, quantity }) => engine.read(name, quantity), {
+    step: String(step),
+    settings,
+  });
 }
 
-/** Reads a checkpoint; undefined if there is none. Throws if it is damaged. */
+/** Opens a checkpoint; undefined if there is none. Throws if it is damaged. */
 export async function readCheckpoint(path: string): Promise<Checkpoint | undefined> {
   if (!(await stat(path).catch(() => undefined))) return undefined;
   const file = await openSafetensors(path);
   const metadata = metadataSchema.safeParse(file.metadata);
   if (!metadata.success) throw new Error(`${path} is no checkpoint: ${z.prettifyError(metadata.error)}`);
-  const state = new Map<string, ParameterState>();
+  return { ...metadata.data, state: stateIn(file) };
+}
+
+async function* stateIn(file: Safetensors): AsyncGenerator<[string, ParameterState]> {
   for (const [name, { shape }] of file.tensors) {
     if (name.startsWith('adam.')) continue;
-    state.set(name, {
-      shape,
-      weight: await readFloats(file, name),
-      mean: await readFloats(file, momentName('mean', name)),
-      square: await readFloats(file, momentName('square', name)),
-    });
+    const [weight, mean, square] = await Promise.all(
+      QUANTITIES.map((quantity) => readFloats(file, tensorName(quantity, name))),
+    );
+    yield [name, { shape, weight, mean, square }];
   }
-  return { ...metadata.data, state };
 }

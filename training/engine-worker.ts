@@ -3,7 +3,7 @@ import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { parentPort, workerData } from 'node:worker_threads';
 import { runtimeOptions } from '../inference/execution-provider.ts';
 import { ADAM_CHUNK, adamGraph, adamScalars } from './adam.ts';
-import type { EngineOptions, EngineReply, EngineCommand, EngineState, Feeds } from './engine.ts';
+import type { EngineOptions, EngineReply, EngineCommand, Feeds, ParameterState, Quantity } from './engine.ts';
 import { gradientName } from './training-graph.ts';
 
 const { training, evaluation, ...runtime } = workerData as EngineOptions;
@@ -18,22 +18,32 @@ const total = training.parameters.reduce((sum, { shape }) => sum + size(shape), 
 const weights = new Float32Array(total);
 const means = new Float32Array(total);
 const squares = new Float32Array(total);
-/** Of the last micro-batch, and their sum since the last update. */
-const gradients = new Float32Array(total);
+/** Of all micro-batches since the last update: the first one's gradients are written there, the others' added. */
 const sums = new Float32Array(total);
-let summed = 0;
+const flats: Record<Quantity, Float32Array> = {
+  weight: weights,
+  mean: means,
+  square: squares,
+  gradient: sums,
+};
+
+const offsets = new Map<string, readonly [start: number, end: number]>();
+for (const { name, shape } of training.parameters) {
+  const start = [...offsets.values()].at(-1)?.[1] ?? 0;
+  offsets.set(name, [start, start + size(shape)]);
+}
+
+/** A parameter's part of a flat array. */
+const part = (name: string, flat: Float32Array) => flat.subarray(...offsets.get(name)!);
 
 /** A tensor over each parameter's part of a flat array. */
-function views(flat: Float32Array, rename = (name: string) => name): Record<string, Tensor> {
-  let offset = 0;
-  return Object.fromEntries(
-    training.parameters.map(({ name, shape }) => {
-      const start = offset;
-      offset += size(shape);
-      return [rename(name), new Tensor('float32', flat.subarray(start, offset), shape)];
-    }),
+const views = (flat: Float32Array, rename = (name: string) => name): Record<string, Tensor> =>
+  Object.fromEntries(
+    training.parameters.map(({ name, shape }) => [
+      rename(name),
+      new Tensor('float32', part(name, flat), shape),
+    ]),
   );
-}
 
 const toTensors = (feeds: Feeds) =>
   Object.fromEntries(
@@ -46,26 +56,30 @@ async function open() {
   const scoring = evaluation && (await InferenceSession.create(evaluation, options));
   const parameters = views(weights);
   const loss = new Tensor('float32', new Float32Array(1), [1]);
-  const fetches = { loss, ...views(gradients, gradientName) };
+  const first = { loss, ...views(sums, gradientName) };
+  /** Gradients of a micro-batch that is not the first. */
+  let further: { readonly flat: Float32Array; readonly fetches: Record<string, Tensor> } | undefined;
+  let summed = 0;
 
   return {
-    load({ tensors }: { tensors: EngineState }) {
-      let offset = 0;
-      for (const { name, shape } of training.parameters) {
-        const state = tensors.get(name);
-        if (state?.weight.length !== size(shape)) throw new Error(`the state does not hold ${name}`);
-        weights.set(state.weight, offset);
-        means.set(state.mean, offset);
-        squares.set(state.square, offset);
-        offset += size(shape);
-      }
-      sums.fill(0);
+    load({ name, state }: { name: string; state: ParameterState }) {
+      part(name, weights).set(state.weight);
+      part(name, means).set(state.mean);
+      part(name, squares).set(state.square);
       summed = 0;
     },
 
     async accumulate({ feeds }: { feeds: Feeds }) {
-      await gradient.run({ ...toTensors(feeds), ...parameters }, fetches);
-      for (let i = 0; i < total; i++) sums[i] += gradients[i];
+      const inputs = { ...toTensors(feeds), ...parameters };
+      if (summed === 0) await gradient.run(inputs, first);
+      else {
+        if (!further) {
+          const flat = new Float32Array(total);
+          further = { flat, fetches: { loss, ...views(flat, gradientName) } };
+        }
+        await gradient.run(inputs, further.fetches);
+        for (let i = 0; i < total; i++) sums[i] += further.flat[i];
+      }
       summed += 1;
       return loss.data[0];
     },
@@ -90,35 +104,23 @@ async function open() {
           { newWeight: weight, newMean: mean, newSquare: square },
         );
       }
-      sums.fill(0);
       summed = 0;
       return norm;
     },
 
     async evaluate({ feeds }: { feeds: Feeds }) {
       if (!scoring) throw new Error('the engine was opened without an evaluation graph');
-      const results = await scoring.run({ ...toTensors(feeds), ...parameters });
+      const inputs = { ...toTensors(feeds), ...parameters };
+      // It is run rarely: what it allocated is given back.
+      const results = await scoring.run(inputs, {
+        extra: { memory: { enable_memory_arena_shrinkage: 'cpu:0' } },
+      });
       return Object.fromEntries(
         Object.entries(results).map(([name, { data, dims }]) => [name, { data: data as Float32Array, dims }]),
       );
     },
 
-    gradients: () =>
-      new Map(
-        Object.entries(views(gradients)).map(([name, { data }]) => [name, (data as Float32Array).slice()]),
-      ),
-
-    state(): EngineState {
-      let offset = 0;
-      return new Map(
-        training.parameters.map(({ name, shape }) => {
-          const [start, end] = [offset, offset + size(shape)];
-          offset = end;
-          const [weight, mean, square] = [weights, means, squares].map((flat) => flat.slice(start, end));
-          return [name, { shape, weight, mean, square }];
-        }),
-      );
-    },
+    read: ({ name, quantity }: { name: string; quantity: Quantity }) => part(name, flats[quantity]).slice(),
   };
 }
 

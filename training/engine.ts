@@ -1,7 +1,8 @@
 import { Worker } from 'node:worker_threads';
+import type { TensorValues } from '../inference/safetensors.ts';
 import type { TensorValue } from '../inference/session.ts';
 import type { EngineMethods } from './engine-worker.ts';
-import type { TrainingGraph } from './training-graph.ts';
+import type { TrainedParameter, TrainingGraph } from './training-graph.ts';
 
 export interface EngineOptions {
   readonly training: TrainingGraph;
@@ -23,7 +24,13 @@ export interface ParameterState {
   readonly square: Float32Array;
 }
 
-export type EngineState = ReadonlyMap<string, ParameterState>;
+/** What is known of each parameter: itself, Adam's moments, the sum of its gradients since the last update. */
+export type Quantity = 'weight' | 'mean' | 'square' | 'gradient';
+
+/** Parameters with their moments, one after the other, so that all of them need never be held. */
+export type EngineState =
+  | Iterable<readonly [name: string, state: ParameterState]>
+  | AsyncIterable<readonly [name: string, state: ParameterState]>;
 
 export interface EngineRequest {
   readonly id: number;
@@ -38,16 +45,9 @@ export type EngineCommand = EngineRequest | 'close';
 export type EngineReply =
   { readonly id: number; readonly result: unknown } | { readonly id: number; readonly error: string };
 
-/** The state before the first step: given weights, moments of zero. */
-export function freshState(
-  weights: Iterable<readonly [name: string, shape: readonly number[], weight: Float32Array]>,
-): EngineState {
-  return new Map(
-    Array.from(weights, ([name, shape, weight]) => [
-      name,
-      { shape, weight, mean: new Float32Array(weight.length), square: new Float32Array(weight.length) },
-    ]),
-  );
+/** A parameter before the first step: moments of zero. */
+export function freshState(shape: readonly number[], weight: Float32Array): ParameterState {
+  return { shape, weight, mean: new Float32Array(weight.length), square: new Float32Array(weight.length) };
 }
 
 /**
@@ -61,14 +61,16 @@ export function freshState(
  * await engine.update({ rate, beta1, step: 1 });
  */
 export class Engine {
+  readonly parameters: readonly TrainedParameter[];
   readonly #worker: Worker;
   readonly #exited: Promise<unknown>;
   readonly #waiting = new Map<number, { resolve: (result: never) => void; reject: (error: Error) => void }>();
   #lastId = 0;
   #ended: Error | undefined;
 
-  private constructor(worker: Worker) {
+  private constructor(worker: Worker, parameters: readonly TrainedParameter[]) {
     this.#worker = worker;
+    this.parameters = parameters;
     worker.on('message', (reply: EngineReply) => {
       const waiting = this.#waiting.get(reply.id);
       this.#waiting.delete(reply.id);
@@ -87,7 +89,7 @@ export class Engine {
   /** Throws if onnxruntime refuses a graph or a weight file is missing. */
   static async open(options: EngineOptions): Promise<Engine> {
     const worker = new Worker(new URL('./engine-worker.ts', import.meta.url), { workerData: options });
-    const engine = new Engine(worker);
+    const engine = new Engine(worker, options.training.parameters);
     try {
       await new Promise((resolve, reject) => engine.#waiting.set(0, { resolve, reject }));
     } catch (error) {
@@ -98,8 +100,16 @@ export class Engine {
   }
 
   /** Sets parameters and moments. Throws if one is missing or has another size. */
-  load(tensors: EngineState): Promise<void> {
-    return this.#call('load', { tensors });
+  async load(state: EngineState): Promise<void> {
+    const missing = new Map(this.parameters.map(({ name, shape }) => [name, shape]));
+    for await (const [name, values] of state) {
+      if (values.weight.length === missing.get(name)?.reduce((product, length) => product * length, 1)) {
+        missing.delete(name);
+        await this.#call('load', { name, state: values });
+      }
+    }
+    const [first] = missing.keys();
+    if (first !== undefined) throw new Error(`the state does not hold ${first}`);
   }
 
   /** Adds the gradients of a micro-batch to those since the last update; returns its loss. */
@@ -120,14 +130,18 @@ export class Engine {
     return this.#call('evaluate', { feeds }, buffers(feeds));
   }
 
-  /** The gradients of the last micro-batch. */
-  gradients(): Promise<ReadonlyMap<string, Float32Array>> {
-    return this.#call('gradients', undefined);
+  /** A copy of what is known of a parameter. */
+  read(name: string, quantity: Quantity): Promise<Float32Array> {
+    return this.#call('read', { name, quantity });
   }
 
-  /** A copy of parameters and moments. */
-  state(): Promise<EngineState> {
-    return this.#call('state', undefined);
+  /** The parameters as they are. */
+  async weights(): Promise<ReadonlyMap<string, TensorValues>> {
+    const weights = new Map<string, TensorValues>();
+    for (const { name, shape } of this.parameters) {
+      weights.set(name, { shape, values: await this.read(name, 'weight') });
+    }
+    return weights;
   }
 
   /** Rejects what is in progress and waits for the thread to end, as `Session.close` does and for its reason. */

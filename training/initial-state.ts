@@ -1,20 +1,18 @@
 import type { ModelConfig } from '../inference/model/config.ts';
 import { initialValues, parameterShapes } from '../inference/model/initial-values.ts';
 import { freshState } from './engine.ts';
-import type { EngineState } from './engine.ts';
+import type { ParameterState } from './engine.ts';
 import { uniformStream } from './philox.ts';
 import { headParameters, isTrained } from './training-graph.ts';
 
 /** A head before training: random weights, decided by the seed. */
-export function randomState(model: ModelConfig, seed: number): EngineState {
+export function* randomState(
+  model: ModelConfig,
+  seed: number,
+): Generator<[name: string, state: ParameterState]> {
   const shapes = parameterShapes(model);
-  return freshState(
-    headParameters(model)
-      .filter(({ name }) => isTrained(name))
-      .map(({ name, shape }, i) => [
-        name,
-        shape,
-        initialValues(name, shapes, uniformStream(seed, 'initial', i)),
-      ]),
-  );
+  const trained = headParameters(model).filter(({ name }) => isTrained(name));
+  for (const [i, { name, shape }] of trained.entries()) {
+    yield [name, freshState(shape, initialValues(name, shapes, uniformStream(seed, 'initial', i)))];
+  }
 }

@@ -4,11 +4,12 @@ import type { Bundle, Manifest } from '../inference/bundle/schema.ts';
 import type { ModelConfig, VitConfig } from '../inference/model/config.ts';
 import { sincosPositions } from '../inference/model/decoder.ts';
 import { initialValues } from '../inference/model/initial-values.ts';
+import type { TensorValues } from '../inference/safetensors.ts';
 import { Batches, batchesPerEpoch } from './batches.ts';
 import { calibratedBundle, headTensors } from './calibrated-bundle.ts';
 import type { BundleOptions } from './calibrated-bundle.ts';
 import { Engine, freshState } from './engine.ts';
-import type { EngineState } from './engine.ts';
+import type { ParameterState } from './engine.ts';
 import { Evaluation } from './evaluation.ts';
 import { randomState } from './initial-state.ts';
 import { keepMatrix, maeTrainingGraph, patchCounts } from './mae-graph.ts';
@@ -157,7 +158,7 @@ export async function pretrain(
       ...(signal ? { signal } : {}),
     });
     if (steps < totalSteps) return undefined;
-    return await makeBundle(options, split, await engine.state());
+    return await makeBundle(options, split, await engine.weights());
   } finally {
     await batches.close();
     await engine.close();
@@ -168,7 +169,7 @@ export async function pretrain(
 async function makeBundle(
   options: PretrainingOptions,
   split: PatientSplit,
-  state: EngineState,
+  trained: ReadonlyMap<string, TensorValues>,
 ): Promise<Bundle> {
   const { root, profile: name, microBatch, seed } = options;
   const { vit, qfae } = options.model;
@@ -185,15 +186,13 @@ async function makeBundle(
     sampling: 'even',
     reductions: options.reductions ?? { image: 'max|mean', map: 'mean', study: 'max' },
   };
-  const tensors = new Map(
-    [...state]
-      .filter(([name]) => !/^(decoder|mask_token|norm\.)/.test(name))
-      .map(([name, { shape, weight }]) => [name, { shape, values: weight }]),
-  );
+  const tensors = new Map([...trained].filter(([name]) => !/^(decoder|mask_token|norm\.)/.test(name)));
   const weights = [];
   for (const prefix of ['encoders.0.model.', 'perceptual.'])
     weights.push(await addWeights(root, prefix, tensors));
-  const head = randomState(model, seed);
+  const head = new Map(
+    Array.from(randomState(model, seed), ([name, { shape, weight }]) => [name, { shape, values: weight }]),
+  );
   const file = await addWeights(root, '', headTensors(model, head));
   const frozen = await mountWeights(root, { weights, heads: [{ name: 'qfae', weights: [file] }] });
 
@@ -205,7 +204,7 @@ async function makeBundle(
   });
   const cache = await SliceCache.open(options.cacheFolder);
   try {
-    await engine.load(head);
+    await engine.load(randomState(model, seed));
     const base = { model, profile, weights };
     const evaluation = new Evaluation(engine, cache, base, microBatch);
     return await calibratedBundle({ ...options, origin: 'untrained' }, base, split, head, evaluation);
@@ -216,17 +215,19 @@ async function makeBundle(
 }
 
 /** Random weights; positions begin as sine and cosine. */
-function maeState(parameters: readonly TrainedParameter[], seed: number): EngineState {
+function* maeState(
+  parameters: readonly TrainedParameter[],
+  seed: number,
+): Generator<[string, ParameterState]> {
   const shapes = new Map(parameters.map(({ name, shape }) => [name, shape]));
-  return freshState(
-    parameters.map(({ name, shape }, i) => {
-      if (name !== 'pos_embed') {
-        return [name, shape, initialValues(name, shapes, uniformStream(seed, 'initial', i))];
-      }
+  for (const [i, { name, shape }] of parameters.entries()) {
+    if (name === 'pos_embed') {
       const [, tokens, dim] = shape;
       const positions = new Float32Array(tokens * dim);
       positions.set(sincosPositions(dim, Math.sqrt(tokens - 1)), dim);
-      return [name, shape, positions];
-    }),
-  );
+      yield [name, freshState(shape, positions)];
+    } else {
+      yield [name, freshState(shape, initialValues(name, shapes, uniformStream(seed, 'initial', i)))];
+    }
+  }
 }

@@ -9,7 +9,7 @@ import { Batches, batchesPerEpoch } from './batches.ts';
 import { calibratedBundle } from './calibrated-bundle.ts';
 import { dropoutMask } from './dropout.ts';
 import { Engine, freshState } from './engine.ts';
-import type { EngineState } from './engine.ts';
+import type { ParameterState } from './engine.ts';
 import { Evaluation } from './evaluation.ts';
 import { randomState } from './initial-state.ts';
 import type { LossName } from './loss.ts';
@@ -162,7 +162,7 @@ export async function trainQfae(
       ...(signal ? { signal } : {}),
     });
     if (steps < totalSteps) return undefined;
-    const weights = await engine.state();
+    const weights = await engine.weights();
     return await calibratedBundle({ ...options, origin: 'trained' }, base, split, weights, evaluation);
   } finally {
     await batches.close();
@@ -172,19 +172,15 @@ export async function trainQfae(
 }
 
 /** The weights of a bundle's head. */
-async function stateOf(
+async function* stateOf(
   mounts: readonly MountedWeights[],
   parameters: readonly TrainedParameter[],
-): Promise<EngineState> {
-  return freshState(
-    await Promise.all(
-      parameters.map(async ({ name, shape }) => {
-        const mount = mounts.find(
-          ({ prefix, file }) => name.startsWith(prefix) && file.tensors.has(name.slice(prefix.length)),
-        );
-        if (!mount) throw new Error(`the bundle that is continued holds no ${name}`);
-        return [name, shape, await readFloats(mount.file, name.slice(mount.prefix.length))] as const;
-      }),
-    ),
-  );
+): AsyncGenerator<[string, ParameterState]> {
+  for (const { name, shape } of parameters) {
+    const mount = mounts.find(
+      ({ prefix, file }) => name.startsWith(prefix) && file.tensors.has(name.slice(prefix.length)),
+    );
+    if (!mount) throw new Error(`the bundle that is continued holds no ${name}`);
+    yield [name, freshState(shape, await readFloats(mount.file, name.slice(mount.prefix.length)))];
+  }
 }

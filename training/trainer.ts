@@ -17,7 +17,7 @@ export interface TrainerOptions {
   readonly batches: Batches;
   readonly schedule: Schedule;
   /** Parameters before the first step. */
-  readonly initialState: () => Promise<EngineState> | EngineState;
+  readonly initialState: () => EngineState;
   /** Inputs of the graph for micro-batch number `micro`, counted over the whole run. */
   readonly feeds: (x: Float32Array, micro: number) => Feeds;
   /** Steps between checkpoints; each follows an evaluation. */
@@ -49,7 +49,7 @@ export async function train(options: TrainerOptions): Promise<number> {
     );
   }
   const start = checkpoint?.step ?? 0;
-  await engine.load(checkpoint?.state ?? (await options.initialState()));
+  await engine.load(checkpoint?.state ?? options.initialState());
   await rewindRecords(logPath(folder), start);
 
   let step = start;
@@ -75,7 +75,7 @@ export async function train(options: TrainerOptions): Promise<number> {
           appendRecord(logPath(folder), { type: 'evaluation', step: done, loss: await evaluate(done) });
         }
         // Last: what the log lacks when this is cut short, the run does again.
-        await writeCheckpoint(checkpointPath(folder), { step: done, settings, state: await engine.state() });
+        await writeCheckpoint(checkpointPath(folder), engine, { step: done, settings });
       }
     }
   } catch (error) {

@@ -56,15 +56,12 @@ async function bench(part: TrainPart, { folder, location, batch, steps, threads 
   const engine = await Engine.open({ training, weightsFolder: folder, ...own });
   const shapes = parameterShapes(model);
   await engine.load(
-    freshState(
-      training.parameters.map(({ name, shape }) => [
-        name,
-        shape,
-        shapes.has(name)
-          ? initialValues(name, shapes, Math.random)
-          : Float32Array.from({ length: size(shape) }, () => Math.random()),
-      ]),
-    ),
+    (function* () {
+      for (const { name, shape } of training.parameters) {
+        const random = Float32Array.from({ length: size(shape) }, Math.random);
+        yield [name, freshState(shape, shapes.has(name) ? initialValues(name, shapes, Math.random) : random)];
+      }
+    })(),
   );
   const peak = await openPeak(own);
   let [seconds, peakGflops] = [Infinity, await peak.gflops()];
