@@ -76,6 +76,7 @@ export function qfaeTrainingGraph({ model, frozen, microBatch, loss }: QfaeTrain
     model.perceptual.train,
     x,
     reconstruction,
+    { apart: true },
   );
   const objective = trainingLoss(graph, loss, map, x, reconstruction);
   const data = { x: x.shape as number[], dropout: dropout.shape as number[] };

@@ -27,7 +27,8 @@ export interface PerceptualOutput {
 /**
  * Compares x and x̂ (B, 3, S, S) in the hidden states of one frozen ViT at several patch sizes. The stored weights
  * serve all sizes: instead of PI-resizing the kernel, each patch is resampled to the kernel's size, which gives
- * the same embedding (see `patchResampling`), and positions are resampled in the graph.
+ * the same embedding (see `patchResampling`), and positions are resampled in the graph. They go through the ViT
+ * together, unless `apart`: then a gradient for x̂ need not pass through x.
  */
 export function perceptualComparison(
   graph: Graph,
@@ -36,20 +37,20 @@ export function perceptualComparison(
   { patchSizes, blocks }: Comparison,
   x: Tensor,
   reconstruction: Tensor,
+  { apart = false } = {},
 ): PerceptualOutput {
   const side = x.shape[3] as number;
-  const both = graph.concat([x, reconstruction], 0); // (2B, 3, S, S)
+  const inputs = apart ? [x, reconstruction] : [graph.concat([x, reconstruction], 0)]; // (2B, 3, S, S)
   const scales = patchSizes.map((patchSize) => {
     const grid = side / patchSize;
-    const hidden = vit(graph, parameters, config, resamplePatches(graph, both, patchSize, config.patchSize));
+    const prefix = prefixTokens(config);
+    const hidden = inputs.map(
+      (image) =>
+        vit(graph, parameters, config, resamplePatches(graph, image, patchSize, config.patchSize)).blocks,
+    );
     const hiddenStates = blocks.map((index) => {
-      const tokens = graph.slice(
-        hidden.blocks[index],
-        1,
-        prefixTokens(config),
-        prefixTokens(config) + grid * grid,
-      );
-      return graph.split(tokens, 2, 0) as [Tensor, Tensor]; // (B, g², D) each
+      const tokens = hidden.map((blocks) => graph.slice(blocks[index], 1, prefix, prefix + grid * grid));
+      return (apart ? tokens : graph.split(tokens[0], 2, 0)) as [Tensor, Tensor]; // (B, g², D) each
     });
     const distances = graph.concat(
       hiddenStates.map(([a, b]) => graph.reshape(cosineDistance(graph, a, b), [x.shape[0], 1, grid, grid])),

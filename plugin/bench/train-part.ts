@@ -43,7 +43,15 @@ const graphs: Record<TrainPart, (microBatch: number, frozen: readonly MountedWei
     const x = graph.input('x', [microBatch, 3, side, side]);
     const reconstruction = source('reconstruction', microBatch, 3, side, side);
     const weights = within(source, 'perceptual.');
-    const { map } = perceptualComparison(graph, weights, perceptual.vit, perceptual.train, x, reconstruction);
+    const { map } = perceptualComparison(
+      graph,
+      weights,
+      perceptual.vit,
+      perceptual.train,
+      x,
+      reconstruction,
+      { apart: true },
+    );
     return differentiated(graph, mean(graph, map), trained, { x: x.shape as number[] });
   },
   full: (microBatch, frozen) => qfaeTrainingGraph({ model, frozen, microBatch, loss: 'perceptual' }),
