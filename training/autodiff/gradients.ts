@@ -1,6 +1,7 @@
 import type { Graph } from '../../inference/onnx/graph.ts';
 import type { Tensor } from '../../inference/onnx/tensor.ts';
 import { BACKWARD } from './backward.ts';
+import type { InputGradient } from './backward.ts';
 
 /**
  * Reverse-mode differentiation: appends to `graph` the nodes that compute ∂loss/∂parameter for each of
@@ -27,6 +28,7 @@ export function gradients(graph: Graph, loss: Tensor, parameters: readonly Tenso
     loss.shape.map((size) => size as number),
   );
   const found = new Map<Tensor, Tensor>([[loss, one]]);
+  const ofParameters = new Map(parameters.map((parameter) => [parameter, [] as InputGradient[]]));
   for (const node of path.toReversed()) {
     const dOutputs = node.outputs.map((output) => found.get(output));
     if (dOutputs.every((gradient) => gradient === undefined)) continue;
@@ -35,14 +37,21 @@ export function gradients(graph: Graph, loss: Tensor, parameters: readonly Tenso
     const inputGradients = backward(graph, node, dOutputs[0]!, dOutputs);
     node.inputs.forEach((input, i) => {
       if (!varies.has(input)) return;
+      const ofParameter = ofParameters.get(input);
+      if (ofParameter) {
+        ofParameter.push(inputGradients[i]);
+        return;
+      }
       const gradient = inputGradients[i]();
       const earlier = found.get(input);
       found.set(input, earlier ? graph.add(earlier, gradient) : gradient);
     });
   }
+  // Last, the first layer's first: onnxruntime orders nodes by walking back from the last one, so each of these is
+  // computed as soon as it can be, and what only it needs is freed.
   return parameters.map((parameter) => {
-    const gradient = found.get(parameter);
-    if (!gradient) throw new Error(`the loss does not depend on ${parameter.name}`);
-    return gradient;
+    const parts = ofParameters.get(parameter)!.map((gradient) => gradient());
+    if (parts.length === 0) throw new Error(`the loss does not depend on ${parameter.name}`);
+    return parts.reduce((a, b) => graph.add(a, b));
   });
 }
