@@ -35,7 +35,7 @@ let image: Float32Array;
 let initial: State;
 let engine: Engine | undefined;
 
-async function trainingGraph(microBatch: number): Promise<TrainingGraph> {
+async function trainingGraph(microBatch: number, checkpointing = false): Promise<TrainingGraph> {
   return qfaeTrainingGraph({
     model: goldenConfig,
     frozen: [
@@ -44,12 +44,13 @@ async function trainingGraph(microBatch: number): Promise<TrainingGraph> {
     ],
     microBatch,
     loss: 'perceptual',
+    checkpointing,
   });
 }
 
 /** Opens an engine on the golden model. */
-async function openEngine(microBatch = BATCH): Promise<Engine> {
-  const training = await trainingGraph(microBatch);
+async function openEngine(microBatch = BATCH, checkpointing = false): Promise<Engine> {
+  const training = await trainingGraph(microBatch, checkpointing);
   engine = await Engine.open({ training, weightsFolder: GOLDEN_FOLDER });
   const file = await openGolden('model');
   initial = new Map();
@@ -125,6 +126,25 @@ test('the gradients of all 53 parameters are those of the released code', async 
     const allowed = 8 * rounding + 1e-6 * largest;
     expect({ name, within: maxError(actual, expected) < allowed }).toEqual({ name, within: true });
   }
+});
+
+test('blocks that are computed again in the backward pass give the same gradients', async () => {
+  const kept = await openEngine();
+  await kept.accumulate(feeds());
+  const expected = new Map<string, Float32Array>();
+  for (const { name } of kept.parameters) expected.set(name, await kept.read(name, 'gradient'));
+  await kept.close();
+
+  const again = await openEngine(BATCH, true);
+  await again.accumulate(feeds());
+  for (const [name, gradient] of expected) {
+    const largest = gradient.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+    const error = maxError(await again.read(name, 'gradient'), gradient);
+    expect({ name, within: error <= 1e-5 * largest }).toEqual({ name, within: true });
+  }
+  const [plain, checkpointed] = await Promise.all([trainingGraph(BATCH), trainingGraph(BATCH, true)]);
+  // Both decoder blocks once more, forward.
+  expect(checkpointed.work / plain.work).toBeGreaterThan(1.03);
 });
 
 test('five steps are those of the released code', async () => {

@@ -1,4 +1,5 @@
 import { decoder } from '../inference/model/decoder.ts';
+import type { DecoderOutput } from '../inference/model/decoder.ts';
 import type { ModelConfig } from '../inference/model/config.ts';
 import { parameterShapes } from '../inference/model/initial-values.ts';
 import { linear } from '../inference/model/linear.ts';
@@ -56,19 +57,27 @@ export interface QfaeTraining {
   /** Images in one run of the graph. */
   readonly microBatch: number;
   readonly loss: LossName;
+  /** Computes each decoder block again in the backward pass: less memory, more work. */
+  readonly checkpointing?: boolean;
 }
 
 /**
  * QFAE with its backward pass. Data inputs: `x` (B, 3, S, S), normalised, and `dropout` (B, Q, outputDim), what
  * the Q-Former's output is multiplied with (0 or 1/(1 − p)). The loss is that of the training comparison.
  */
-export function qfaeTrainingGraph({ model, frozen, microBatch, loss }: QfaeTraining): TrainingGraph {
+export function qfaeTrainingGraph({
+  model,
+  frozen,
+  microBatch,
+  loss,
+  checkpointing = false,
+}: QfaeTraining): TrainingGraph {
   const graph = new Graph();
   const { source, trained } = trainableParameters(graph, frozen, isTrained);
   const side = model.imageSize;
   const x = graph.input('x', [microBatch, 3, side, side]);
   const dropout = graph.input('dropout', [microBatch, ...latentShape(model)]);
-  const { reconstruction } = forward(graph, source, model, x, dropout);
+  const { reconstruction, embedding, blocks } = forward(graph, source, model, x, dropout);
   const { map } = perceptualComparison(
     graph,
     within(source, 'perceptual.'),
@@ -80,7 +89,7 @@ export function qfaeTrainingGraph({ model, frozen, microBatch, loss }: QfaeTrain
   );
   const objective = trainingLoss(graph, loss, map, x, reconstruction);
   const data = { x: x.shape as number[], dropout: dropout.shape as number[] };
-  return differentiated(graph, objective, trained, data);
+  return differentiated(graph, objective, trained, data, checkpointing ? [embedding, ...blocks] : []);
 }
 
 /**
@@ -136,16 +145,17 @@ export function trainableParameters(
   return { source, trained };
 }
 
-/** Makes `loss` and its gradients the outputs of the graph. */
+/** Makes `loss` and its gradients the outputs of the graph; `checkpoints` as `gradients` has them. */
 export function differentiated(
   graph: Graph,
   loss: Tensor,
   trained: ReadonlyMap<string, Tensor>,
   data: TrainingGraph['data'],
+  checkpoints: readonly Tensor[] = [],
 ): TrainingGraph {
   const tensors = [...trained.values()];
   graph.output('loss', graph.reshape(loss, [1]));
-  gradients(graph, loss, tensors).forEach((gradient, i) => {
+  gradients(graph, loss, tensors, checkpoints).forEach((gradient, i) => {
     graph.output(gradientName(tensors[i].name), gradient);
   });
   const parameters = tensors.map(({ name, shape }) => ({ name, shape: shape as number[] }));
@@ -159,7 +169,7 @@ function forward(
   model: ModelConfig,
   x: Tensor,
   dropout?: Tensor,
-): { reconstruction: Tensor } {
+): DecoderOutput {
   const features = encode(graph, parameters, model, x).map(({ blocks }, i) => {
     const hidden = model.encoders[i].hiddenStates.map((index) => blocks.at(index)!);
     const projection = within(parameters, `encoders.${i}.final_projection.`);

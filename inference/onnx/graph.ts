@@ -260,6 +260,12 @@ export class Graph {
     return this.#emit('Cast', [x], [x.shape], { to: DATA_TYPE[type] }, undefined, type)[0];
   }
 
+  /** Appends `node` once more, with other inputs of the same shapes; returns its outputs. */
+  repeat(node: Node, inputs: readonly Tensor[]): Tensor[] {
+    const shapes = node.outputs.map(({ shape }) => shape);
+    return this.#emit(node.opType, inputs, shapes, node.attributes, undefined, node.outputs[0].type);
+  }
+
   /** The nodes that some output depends on, in the order of computation. */
   neededNodes(): Node[] {
     const needed = new Set<Tensor>(this.outputs.values());

@@ -50,13 +50,15 @@ program
   )
   .option('--batch <n>', 'slices in a step', '2')
   .option('--steps <n>', 'steps of each part', '3')
+  .option('--checkpointing', 'compute the decoder’s blocks again in the backward pass')
   .option('--threads <n>', 'threads of onnxruntime (default: its own choice)')
-  .action(async (options: { parts: TrainPart[]; batch: string; steps: string; threads?: string }) => {
+  .action(async (options: TrainArguments) => {
     print(
       await benchTrain({
         parts: options.parts,
         batch: Number(options.batch),
         steps: Number(options.steps),
+        checkpointing: options.checkpointing ?? false,
         ...(options.threads !== undefined && { threads: Number(options.threads) }),
       }),
     );
@@ -75,6 +77,14 @@ program
     if (program.opts<{ json?: true }>().json) console.log(JSON.stringify(results));
     else for (const table of Object.values(results) as object[][]) print(table);
   });
+
+interface TrainArguments {
+  parts: TrainPart[];
+  batch: string;
+  steps: string;
+  checkpointing?: true;
+  threads?: string;
+}
 
 function print(results: object[]): void {
   if (program.opts<{ json?: true }>().json) console.log(JSON.stringify(results));

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { modelConfig, tasks } from '../../inference/model/presets.ts';
+import { openPeak } from './peak.ts';
 import { randomWeights } from './random-weights.ts';
 
 /**
@@ -19,6 +20,7 @@ export interface TrainBenchOptions {
   readonly parts: readonly TrainPart[];
   readonly batch: number;
   readonly steps: number;
+  readonly checkpointing: boolean;
   readonly threads?: number;
 }
 
@@ -28,40 +30,74 @@ export interface PartOptions extends Omit<TrainBenchOptions, 'parts'> {
   readonly location: string;
 }
 
-/** One part at one batch size. Times are those of the fastest step. */
-export interface PartBench {
-  /** Gradient of one batch and Adam. */
+/** What the process of a part sends at its end. */
+export interface StepBench {
+  /** Gradient of one batch and Adam, in the fastest step. */
   secondsPerStep: number;
   /** Matrix products of one step, by count. */
   gflop: number;
-  gflops: number;
-  /** Of one large matrix product, measured between the steps. */
-  peakGflops: number;
-  shareOfPeak: number;
   /** Largest resident memory of the part's process. */
   rssBytes: number;
 }
 
-export type TrainBench = PartBench & { part: TrainPart; batch: number };
+export interface TrainBench extends StepBench {
+  part: TrainPart;
+  batch: number;
+  checkpointing: boolean;
+  gflops: number;
+  /** Of one large matrix product, measured before and after each step. */
+  peakGflops: number;
+  shareOfPeak: number;
+}
 
 /** Times training of the full-size brain-mri model on random weights, each part in a process of its own. */
 export async function benchTrain({ parts, ...rest }: TrainBenchOptions): Promise<TrainBench[]> {
   const folder = await mkdtemp(join(tmpdir(), 'qfae-bench-'));
+  const peak = await openPeak(rest.threads === undefined ? {} : { threads: rest.threads });
   try {
     const { location } = await randomWeights(folder, modelConfig(tasks['brain-mri']));
     const results: TrainBench[] = [];
     for (const part of parts) {
       const options: PartOptions = { ...rest, folder, location };
-      const program = fileURLToPath(new URL('./train-part.ts', import.meta.url));
-      const child = fork(program, [part, JSON.stringify(options)]);
-      let result: PartBench | undefined;
-      child.on('message', (message) => (result = message as PartBench));
-      const [code] = (await once(child, 'exit')) as [number | null];
-      if (!result) throw new Error(`the process that times ${part} ended with code ${code}`);
-      results.push({ part, batch: rest.batch, ...result });
+      let peakGflops = 0;
+      const measurePeak = async () => {
+        peakGflops = Math.max(peakGflops, await peak.gflops());
+      };
+      const step = await timePart(part, options, measurePeak);
+      await measurePeak();
+      const gflops = step.gflop / step.secondsPerStep;
+      const { batch, checkpointing } = rest;
+      results.push({
+        part,
+        batch,
+        checkpointing,
+        ...step,
+        gflops,
+        peakGflops,
+        shareOfPeak: gflops / peakGflops,
+      });
     }
     return results;
   } finally {
+    await peak.close();
     await rm(folder, { recursive: true });
   }
+}
+
+/** Runs a part in a process; `between` before each step. */
+async function timePart(
+  part: TrainPart,
+  options: PartOptions,
+  between: () => Promise<void>,
+): Promise<StepBench> {
+  const program = fileURLToPath(new URL('./train-part.ts', import.meta.url));
+  const child = fork(program, [part, JSON.stringify(options)]);
+  let result: StepBench | undefined;
+  child.on('message', (message: StepBench | 'ready') => {
+    if (message !== 'ready') result = message;
+    else void between().then(() => child.send('go'));
+  });
+  const [code] = (await once(child, 'exit')) as [number | null];
+  if (!result) throw new Error(`the process that times ${part} ended with code ${code}`);
+  return result;
 }
