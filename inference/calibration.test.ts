@@ -8,6 +8,7 @@ import {
   pValue,
   threshold,
 } from './calibration.ts';
+import { PooledValues } from './pooled-values.ts';
 
 const oneTo = (n: number) => Array.from({ length: n }, (_, i) => i + 1);
 
@@ -57,12 +58,23 @@ test('of n + 1 exchangeable scores, at most α (n + 1) are flagged by the other 
   expect(flagged.length).toBe(2);
 });
 
+/** Calibration from whole maps. */
+function fit(studies: readonly { rawScore: number; maps: Float32Array[] }[], ...rest: [number, number?]) {
+  const values = new PooledValues();
+  for (const map of studies.flatMap(({ maps }) => maps)) values.add(map);
+  const normals = studies.map(({ rawScore, maps }) => ({
+    rawScore,
+    mapMaximum: Math.max(...maps.flatMap((map) => [...map])),
+  }));
+  return fitCalibration(normals, values, ...rest);
+}
+
 test('calibration of studies: score, largest map value, pooled pixels', () => {
   const studies = oneTo(39).map((i) => ({
     rawScore: 40 - i,
     maps: [Float32Array.of(i, 0), Float32Array.of(0, -i)],
   }));
-  const calibration = fitCalibration(studies, 0.05, 101);
+  const calibration = fit(studies, 0.05, 101);
   expect(calibration.scores).toEqual(oneTo(39));
   expect(calibration.mapThreshold).toBe(38);
   expect(calibration.pixelQuantiles).toHaveLength(101);
@@ -83,7 +95,7 @@ test('calibration of studies: score, largest map value, pooled pixels', () => {
 
 test('a score that is not a number is refused', () => {
   const studies = oneTo(39).map((i) => ({ rawScore: i === 7 ? NaN : i, maps: [Float32Array.of(1)] }));
-  expect(() => fitCalibration(studies, 0.05)).toThrow('not a finite number');
+  expect(() => fit(studies, 0.05)).toThrow('not a finite number');
 });
 
 describe('the guarantee, by simulation', () => {
@@ -154,7 +166,7 @@ describe('the guarantee, by simulation', () => {
     const draw = () => -log(1 - uniform());
     const map = () => Float32Array.from({ length: 400 }, draw);
     const studies = oneTo(39).map(() => ({ rawScore: draw(), maps: [map()] }));
-    const calibration = fitCalibration(studies, 0.05);
+    const calibration = fit(studies, 0.05);
     for (const alpha of [0.01, 0.05, 0.5]) {
       const above = oneTo(50)
         .flatMap(() => [...mapPercentiles(calibration, map())])
@@ -173,7 +185,7 @@ describe('closed-form cases', () => {
       expect(threshold(oneTo(n), 1 / (n + 1))).toBe(n);
       expect(() => threshold(oneTo(n), 0.999 / (n + 1))).toThrow('normal studies for calibration');
       const studies = oneTo(n).map((i) => ({ rawScore: i, maps: [Float32Array.of(i)] }));
-      expect(() => fitCalibration(studies, 0.999 / (n + 1))).toThrow('normal studies for calibration');
+      expect(() => fit(studies, 0.999 / (n + 1))).toThrow('normal studies for calibration');
     }
   });
 
@@ -187,11 +199,7 @@ describe('closed-form cases', () => {
   });
 
   test('a patient counts once, by the highest of the scores', () => {
-    const study = (patient: string, rawScore: number) => ({
-      patient,
-      rawScore,
-      maps: [Float32Array.of(rawScore)],
-    });
+    const study = (patient: string, rawScore: number) => ({ patient, rawScore });
     const studies = [study('a', 1), study('b', 5), study('a', 3), study('a', 2), study('c', 0)];
     expect(onePerPatient(studies)).toEqual([study('a', 3), study('b', 5), study('c', 0)]);
   });

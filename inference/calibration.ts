@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { PooledValues } from './pooled-values.ts';
 
 const ascending = z
   .array(z.number())
@@ -80,15 +81,14 @@ export function mapPercentiles(
   return Float32Array.from(map, (value) => percentile(pixelQuantiles, value));
 }
 
-/** One normal study: its score, and its maps with one value a pixel. */
+/** One normal study: its score, and the largest value of its maps. */
 export interface NormalStudy {
   readonly rawScore: number;
-  readonly maps: readonly Float32Array[];
+  readonly mapMaximum: number;
 }
 
 /**
- * One study of each patient, in the order of their first ones: the highest score of the patient's studies, and the
- * maps of that study. Studies of one patient are alike, so they are not exchangeable with a new patient's; and a
+ * One study of each patient, in the order of their first ones: the one with the highest score. Studies of one patient are alike, so they are not exchangeable with a new patient's; and a
  * table of patients' highest scores flags a new study no more often than one of single studies would.
  */
 export function onePerPatient<Study extends Pick<NormalStudy, 'rawScore'>>(
@@ -103,44 +103,24 @@ export function onePerPatient<Study extends Pick<NormalStudy, 'rawScore'>>(
 }
 
 /**
- * Calibration from held-out normal studies, of which no patient may have two (`onePerPatient`). Throws if there are
- * too few for the rate, or a score is not finite.
+ * Calibration from held-out normal studies, of which no patient may have two (`onePerPatient`), and the values of all
+ * their maps. Throws if there are too few for the rate, or a score is not finite.
  */
 export function fitCalibration(
   studies: readonly NormalStudy[],
+  mapValues: PooledValues,
   alpha: number,
   quantiles = 1001,
 ): Calibration {
   const scores = Float64Array.from(studies, ({ rawScore }) => rawScore).sort();
   if (!scores.every(Number.isFinite)) throw new Error('a calibration score is not a finite number');
-  const mapMaxima = Float64Array.from(studies, ({ maps }) => maximum(maps.map(maximum))).sort();
+  const mapMaxima = Float64Array.from(studies, ({ mapMaximum }) => mapMaximum).sort();
   return {
     alpha,
     scores: [...scores],
     mapThreshold: threshold(mapMaxima, alpha),
-    pixelQuantiles: pooledQuantiles(
-      studies.flatMap(({ maps }) => maps),
-      quantiles,
-    ),
+    pixelQuantiles: mapValues.quantiles(quantiles),
   };
-}
-
-/** `count` quantiles at equal steps from the smallest to the largest value, upper ones between two values. */
-function pooledQuantiles(maps: readonly Float32Array[], count: number): number[] {
-  const pooled = new Float32Array(maps.reduce((sum, map) => sum + map.length, 0));
-  let offset = 0;
-  for (const map of maps) {
-    pooled.set(map, offset);
-    offset += map.length;
-  }
-  pooled.sort();
-  return Array.from({ length: count }, (_, i) => pooled[Math.ceil((i / (count - 1)) * (pooled.length - 1))]);
-}
-
-function maximum(values: ArrayLike<number>): number {
-  let largest = -Infinity;
-  for (let i = 0; i < values.length; i++) largest = Math.max(largest, values[i]);
-  return largest;
 }
 
 /** The number of values below `value` in an ascending array. */

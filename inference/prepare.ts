@@ -22,9 +22,10 @@ export function prepare(
   return bilateral ? { ...placed, pixels: bilateralFilter(placed.pixels, size, bilateral) } : placed;
 }
 
-function applyMask(slice: InputSlice): InputSlice {
+/** A slice with what lies outside of its mask black. Throws if pixels or mask do not fill it. */
+export function applyMask(slice: InputSlice): InputSlice {
   const { pixels, mask, rows, columns } = slice;
-  if (pixels.length !== rows * columns) {
+  if (rows < 1 || columns < 1 || pixels.length !== rows * columns) {
     throw new Error(`a slice of ${rows} × ${columns} cannot have ${pixels.length} pixels`);
   }
   if (!mask) return slice;

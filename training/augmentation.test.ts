@@ -75,7 +75,7 @@ test('a variant depends on its numbers alone', () => {
   const random = uniformStream(2, 'augmentation', 0);
   const pixels = Uint8Array.from({ length: 60 * 50 }, () => Math.floor(random() * 256));
   const variant = (position: number) =>
-    augment({ pixels, rows: 60, columns: 50 }, 32, uniformStream(2, 'augmentation', position));
+    augment(resize({ pixels, rows: 60, columns: 50 }, 32), 32, uniformStream(2, 'augmentation', position));
   expect(variant(1)).toEqual(variant(1));
   expect(variant(1)).not.toEqual(variant(2));
 });

@@ -1,5 +1,4 @@
 import { resize } from '../inference/preprocess.ts';
-import type { InputSlice } from '../inference/preprocess.ts';
 
 const { exp, floor, fround, log, max, min, PI, cos, sin, sqrt, trunc } = Math;
 
@@ -18,11 +17,14 @@ const ROTATION_DEGREES = 10;
 const INTENSITY = [0.9, 1.1] as const;
 
 /**
- * One random variant of a grey slice on the model's size × size grid, bytes: resize, resized crop, rotation, vertical
- * flip, brightness and contrast in random order, each as torchvision computes it on bytes.
+ * One random variant of a grey picture on the model's size × size grid, bytes: resized crop, rotation, vertical flip,
+ * brightness and contrast in random order, each as torchvision computes it on bytes.
  */
-export function augment(slice: InputSlice, size: number, random: () => number): Uint8Array<ArrayBuffer> {
-  const whole = resize(slice, size);
+export function augment(
+  whole: Uint8Array<ArrayBuffer>,
+  size: number,
+  random: () => number,
+): Uint8Array<ArrayBuffer> {
   let pixels = resizedCrop(whole, size, randomCrop(size, random));
   pixels = rotate(pixels, size, uniform(random, -ROTATION_DEGREES, ROTATION_DEGREES));
   if (random() < 0.5) pixels = flipRows(pixels, size);

@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import type { Normalisation } from '../inference/preprocess.ts';
+import type { Manifest } from '../inference/bundle/schema.ts';
 import { shuffled, uniformStream } from './philox.ts';
 import type { CachedSlice } from './slice-cache.ts';
 
@@ -12,7 +12,8 @@ export interface BatchOptions {
   readonly microBatch: number;
   /** Side of the model's grid. */
   readonly imageSize: number;
-  readonly normalisation: Normalisation;
+  /** As the profile scores. */
+  readonly preprocessing: Manifest['profile']['preprocessing'];
   readonly seed: number;
   /** Threads that prepare batches. */
   readonly threads?: number;
@@ -24,7 +25,7 @@ export interface PreparationTask {
   readonly slices: readonly { readonly slice: CachedSlice; readonly position: number }[];
 }
 
-export type PreparationOptions = Pick<BatchOptions, 'cacheFolder' | 'imageSize' | 'normalisation' | 'seed'>;
+export type PreparationOptions = Pick<BatchOptions, 'cacheFolder' | 'imageSize' | 'preprocessing' | 'seed'>;
 
 export type PreparationReply =
   { readonly id: number; readonly x: Float32Array } | { readonly id: number; readonly error: string };
@@ -61,8 +62,8 @@ export class Batches {
       throw new Error(`a batch of ${batchSize} does not consist of micro-batches of ${microBatch}`);
     }
     this.#options = options;
-    const { cacheFolder, imageSize, normalisation, seed } = options;
-    const workerData: PreparationOptions = { cacheFolder, imageSize, normalisation, seed };
+    const { cacheFolder, imageSize, preprocessing, seed } = options;
+    const workerData: PreparationOptions = { cacheFolder, imageSize, preprocessing, seed };
     this.#workers = Array.from({ length: threads }, () => {
       const worker = new Worker(new URL('./batch-worker.ts', import.meta.url), { workerData });
       worker.on('message', (reply: PreparationReply) => {

@@ -4,6 +4,7 @@ import { fitCalibration } from '../inference/calibration.ts';
 import { initialValues, parameterShapes } from '../inference/model/initial-values.ts';
 import type { ModelConfig } from '../inference/model/config.ts';
 import type { TensorValues } from '../inference/safetensors.ts';
+import { PooledValues } from '../inference/pooled-values.ts';
 import { sampleSlices } from '../inference/slice-sampling.ts';
 import type { Evaluation } from './evaluation.ts';
 import type { PatientSplit } from './slice-cache.ts';
@@ -40,13 +41,14 @@ export async function calibratedBundle(
     slices.filter(({ study }) => study === slices[0].study),
   );
   const normals = [];
+  const mapValues = new PooledValues();
   for (const slices of studies) {
     // A study is scored by the profile's sample of its slices: so is what it is compared with.
     const sample = sampleSlices(slices.length, profile).map((i) => slices[i]);
-    normals.push(await evaluation.study(sample));
+    normals.push(await evaluation.study(sample, mapValues));
   }
   const [[reference]] = studies;
-  const { rawScore } = await evaluation.study([reference]);
+  const { pixels, rawScore } = await evaluation.reference(reference);
   return addBundle(options.root, {
     schemaVersion: 1,
     name: options.profile,
@@ -55,7 +57,7 @@ export async function calibratedBundle(
     model,
     weights: frozen,
     heads: [{ name: 'qfae', weights: [head] }],
-    calibration: fitCalibration(normals, options.alpha),
+    calibration: fitCalibration(normals, mapValues, options.alpha),
     provenance: {
       software: options.software,
       origin: options.origin,
@@ -66,7 +68,7 @@ export async function calibratedBundle(
       ...(id === undefined ? {} : { predecessor: id }),
     },
     reference: {
-      pixels: Buffer.from(await evaluation.pixels(reference)).toString('base64'),
+      pixels: Buffer.from(pixels).toString('base64'),
       rawScore,
       tolerance: REFERENCE_TOLERANCE,
     },

@@ -1,5 +1,9 @@
 import type { Bundle } from '../inference/bundle/schema.ts';
+import type { NormalStudy } from '../inference/calibration.ts';
+import type { PooledValues } from '../inference/pooled-values.ts';
+import { prepare } from '../inference/prepare.ts';
 import { normalise, resize } from '../inference/preprocess.ts';
+import type { InputSlice } from '../inference/preprocess.ts';
 import type { Engine } from './engine.ts';
 import { drawReconstructions } from './run-pictures.ts';
 import type { CachedSlice, SliceCache } from './slice-cache.ts';
@@ -26,18 +30,14 @@ export class Evaluation {
     this.#microBatch = microBatch;
   }
 
-  /** A slice on the model's grid. */
-  async pixels(slice: CachedSlice): Promise<Uint8Array> {
-    return resize(await this.#cache.read(slice), this.#base.model.imageSize);
-  }
-
   /** Results of one micro-batch; a short one is filled up with its last slice. */
-  async run(slices: readonly CachedSlice[]) {
+  async run(slices: readonly InputSlice[]) {
     const { model, profile } = this.#base;
     const values = 3 * model.imageSize ** 2;
     const x = new Float32Array(this.#microBatch * values);
     for (let i = 0; i < this.#microBatch; i++) {
-      const pixels = await this.pixels(slices[Math.min(i, slices.length - 1)]);
+      const slice = slices[Math.min(i, slices.length - 1)];
+      const { pixels } = prepare(slice, profile.preprocessing, model.imageSize);
       normalise(pixels, profile.preprocessing, x.subarray(i * values, (i + 1) * values));
     }
     const dims = [this.#microBatch, 3, model.imageSize, model.imageSize];
@@ -51,7 +51,7 @@ export class Evaluation {
       (slices) => slices[Math.floor(slices.length / 2)],
     );
     const count = Math.min(PREVIEWS, this.#microBatch, firsts.length);
-    const { x, results } = await this.run(firsts.slice(0, count));
+    const { x, results } = await this.run(await this.#read(firsts.slice(0, count)));
     const side = this.#base.model.imageSize;
     const { map, reconstruction } = results;
     const shown = { count, side, x, reconstruction: reconstruction.data, map: map.data };
@@ -59,19 +59,36 @@ export class Evaluation {
     return results['loss'].data[0];
   }
 
-  /** Score and maps of a study. */
-  async study(slices: readonly CachedSlice[]): Promise<{ rawScore: number; maps: Float32Array[] }> {
-    const maps: Float32Array[] = [];
-    let rawScore = -Infinity;
+  /** Score and largest map value of a study; its maps' values go into `mapValues`. */
+  async study(slices: readonly CachedSlice[], mapValues: PooledValues): Promise<NormalStudy> {
+    let [rawScore, mapMaximum] = [-Infinity, -Infinity];
     const pixels = this.#base.model.imageSize ** 2;
     for (let start = 0; start < slices.length; start += this.#microBatch) {
-      const part = slices.slice(start, start + this.#microBatch);
+      const part = await this.#read(slices.slice(start, start + this.#microBatch));
       const { score, map } = (await this.run(part)).results;
-      part.forEach((_, i) => {
-        rawScore = Math.max(rawScore, score.data[i]);
-        maps.push(map.data.slice(i * pixels, (i + 1) * pixels));
-      });
+      rawScore = maximum(score.data.subarray(0, part.length), rawScore);
+      const maps = map.data.subarray(0, part.length * pixels);
+      mapMaximum = maximum(maps, mapMaximum);
+      mapValues.add(maps);
     }
-    return { rawScore, maps };
+    return { rawScore, mapMaximum };
   }
+
+  /** A slice as a picture of the model's size, which is prepared like any other, with its score. */
+  async reference(slice: CachedSlice): Promise<{ pixels: Uint8Array; rawScore: number }> {
+    const side = this.#base.model.imageSize;
+    const pixels = resize(await this.#cache.read(slice), side);
+    const { results } = await this.run([{ pixels, rows: side, columns: side }]);
+    return { pixels, rawScore: results['score'].data[0] };
+  }
+
+  #read(slices: readonly CachedSlice[]): Promise<InputSlice[]> {
+    return Promise.all(slices.map((slice) => this.#cache.read(slice)));
+  }
+}
+
+function maximum(values: Float32Array, atLeast: number): number {
+  let largest = atLeast;
+  for (let i = 0; i < values.length; i++) if (values[i] > largest) largest = values[i];
+  return largest;
 }

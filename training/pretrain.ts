@@ -130,7 +130,7 @@ export async function pretrain(
     batchSize,
     microBatch,
     imageSize,
-    normalisation: preprocessing,
+    preprocessing,
     seed,
   });
   const { patches, visible } = patchCounts({ imageSize, vit });

@@ -2,7 +2,11 @@ import { appendFile, mkdir, mkdtemp, rm, stat, truncate, writeFile } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
+import { prepare } from '../inference/prepare.ts';
+import { normalise } from '../inference/preprocess.ts';
+import { augment } from './augmentation.ts';
 import { Batches } from './batches.ts';
+import { uniformStream } from './philox.ts';
 import { normalPictures } from './pictures.ts';
 import { addSlices, SliceCache, splitByPatient } from './slice-cache.ts';
 import type { SourceSlice } from './slice-cache.ts';
@@ -118,7 +122,7 @@ test('a step has the same pictures whoever asks, and others than the step before
     batchSize: 4,
     microBatch: 2,
     imageSize: 16,
-    normalisation: { mean: 0, std: 1 },
+    preprocessing: { mean: 0, std: 1 },
     seed: 1,
   };
   const through = new Batches(options);
@@ -132,4 +136,36 @@ test('a step has the same pictures whoever asks, and others than the step before
   await resumed.close();
   expect(() => new Batches({ ...options, batchSize: 12 })).toThrow('do not fill a batch of 12');
   expect(() => new Batches({ ...options, microBatch: 3 })).toThrow('micro-batches of 3');
+});
+
+test('slices are placed and smoothed as the profile scores them, masks applied, before they are augmented', async () => {
+  const [rows, columns, side] = [20, 30, 16];
+  const pixels = Uint8Array.from({ length: rows * columns }, (_, i) => (i * 37) % 256);
+  // The organ: a rectangle away from the middle.
+  const mask = pixels.map((_, i) => Number(i % columns > 17 && Math.floor(i / columns) < 9));
+  await addSlices(folder, [{ pixels, rows, columns, mask, patient: 'a', study: '1' }]);
+  const cache = await SliceCache.open(folder);
+  await cache.close();
+  const preprocessing = {
+    mean: 0.4,
+    std: 0.2,
+    placement: 'region' as const,
+    bilateral: { diameter: 5, sigmaColor: 75, sigmaSpace: 75 },
+  };
+  const batches = new Batches({
+    cacheFolder: folder,
+    slices: cache.slices,
+    batchSize: 1,
+    microBatch: 1,
+    imageSize: side,
+    preprocessing,
+    seed: 1,
+  });
+  const [x] = await Promise.all(batches.step(0));
+  await batches.close();
+
+  const scored = prepare({ pixels, rows, columns, mask }, preprocessing, side);
+  const expected = new Float32Array(3 * side * side);
+  normalise(augment(scored.pixels, side, uniformStream(1, 'augmentation', 0)), preprocessing, expected);
+  expect(x).toEqual(expected);
 });

@@ -4,6 +4,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeAtomically } from '../inference/atomic-file.ts';
+import { applyMask } from '../inference/prepare.ts';
 import type { InputSlice } from '../inference/preprocess.ts';
 
 /*
@@ -36,7 +37,7 @@ const indexSchema = z.strictObject({
 
 export type CachedSlice = z.infer<typeof entrySchema>;
 
-/** A slice as it is added: identifiers of any kind, which the cache does not keep. */
+/** A slice as it is added: identifiers of any kind, which the cache does not keep; outside a mask it is black. */
 export interface SourceSlice extends InputSlice {
   readonly patient: string;
   readonly study: string;
@@ -125,10 +126,9 @@ export async function addSlices(
     {
       await using file = await open(pixelsPath(folder), 'a');
       let { size: end } = await file.stat();
-      for await (const { pixels, rows, columns, patient, study } of slices) {
-        if (rows < 1 || columns < 1 || pixels.length !== rows * columns) {
-          throw new Error(`a slice of ${rows} × ${columns} cannot have ${pixels.length} pixels`);
-        }
+      for await (const slice of slices) {
+        const { patient, study } = slice;
+        const { pixels, rows, columns } = applyMask(slice);
         const sha256 = hash(pixels);
         const of = pseudonym('patient', patient);
         if (known.has(`${sha256} ${of}`)) {

@@ -121,7 +121,7 @@ export async function trainQfae(
     batchSize,
     microBatch,
     imageSize: model.imageSize,
-    normalisation: profile.preprocessing,
+    preprocessing: profile.preprocessing,
     seed,
   });
   const cache = await SliceCache.open(options.cacheFolder);

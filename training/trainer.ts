@@ -14,7 +14,7 @@ export interface TrainerOptions {
   /** What decides the result, as text. A run that is resumed must have the same. */
   readonly settings: string;
   readonly engine: Engine;
-  readonly batches: Batches;
+  readonly batches: Pick<Batches, 'step'>;
   readonly schedule: Schedule;
   /** Parameters before the first step. */
   readonly initialState: () => EngineState;

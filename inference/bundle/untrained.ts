@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { fitCalibration } from '../calibration.ts';
+import { PooledValues } from '../pooled-values.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { initialValues, parameterShapes } from '../model/initial-values.ts';
 import { normalise } from '../preprocess.ts';
@@ -119,9 +120,15 @@ async function makeUntrained(root: string): Promise<Bundle> {
   };
   const phantoms = Array.from({ length: NORMALS + 1 }, (_, i) => phantom(`${i}`));
   const [reference, ...normals] = await scorePhantoms(root, manifest, phantoms);
+  const mapValues = new PooledValues();
+  for (const { map } of normals) mapValues.add(map);
+  const studies = normals.map(({ rawScore, map }) => ({
+    rawScore,
+    mapMaximum: map.reduce((largest, value) => Math.max(largest, value), -Infinity),
+  }));
   return addBundle(root, {
     ...manifest,
-    calibration: fitCalibration(normals, ALPHA, 256),
+    calibration: fitCalibration(studies, mapValues, ALPHA, 256),
     provenance: {
       software: 'qfae',
       origin: 'untrained',
@@ -154,7 +161,7 @@ async function scorePhantoms(
       const data = new Float32Array(3 * pixels.length);
       normalise(pixels, profile.preprocessing, data);
       const { score, map } = await session.run({ x: { data, dims: [1, 3, side, side] } });
-      studies.push({ rawScore: score.data[0], maps: [map.data] });
+      studies.push({ rawScore: score.data[0], map: map.data });
     }
     return studies;
   } finally {
