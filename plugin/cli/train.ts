@@ -131,15 +131,17 @@ export async function addPictures(options: {
   console.error(`${added} slices added to ${options.cache}, ${duplicates} were there`);
 }
 
-/** Aborted by SIGINT and SIGTERM: the run then ends after the step in progress. */
+/** Aborted by SIGINT, SIGTERM and the end of the process that started this: the run then ends after its step. */
 export function stopSignal(): AbortSignal {
   const stop = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+  for (const name of ['SIGINT', 'SIGTERM', 'disconnect'] as const) {
     process.once(name, () => {
       console.error('ending after this step');
       stop.abort();
     });
   }
+  // Listening for its end alone does not keep this process running.
+  process.channel?.unref();
   return stop.signal;
 }
 
