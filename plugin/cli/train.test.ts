@@ -145,7 +145,7 @@ test('training lowers the loss and makes a bundle that verifies; killed at any m
   const other = await command('whole', '--seed', '2');
   expect(other.code).toBe(1);
   expect(other.errors).toContain('holds a run with other settings');
-}, 120_000);
+}, 300_000);
 
 test('a checkpoint that cannot be written ends the run with the reason', async () => {
   const child = start('blocked');
