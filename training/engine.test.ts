@@ -2,9 +2,11 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { golden, goldenConfig, GOLDEN_FOLDER, maxError, openGolden } from '../fixtures/golden.ts';
+import { describeWith } from '../fixtures/required-program.ts';
+import { swiftShaderFiles, useSwiftShader } from '../fixtures/swift-shader.ts';
 import { readFloats } from '../inference/safetensors.ts';
 import { Engine, freshState } from './engine.ts';
-import type { Feeds, ParameterState } from './engine.ts';
+import type { EngineOptions, Feeds, ParameterState } from './engine.ts';
 import { oneCycle } from './one-cycle.ts';
 import { latentShape, qfaeTrainingGraph } from './training-graph.ts';
 import type { TrainingGraph } from './training-graph.ts';
@@ -49,9 +51,17 @@ async function trainingGraph(microBatch: number, checkpointing = false): Promise
 }
 
 /** Opens an engine on the golden model. */
-async function openEngine(microBatch = BATCH, checkpointing = false): Promise<Engine> {
+async function openEngine(
+  microBatch = BATCH,
+  {
+    checkpointing = false,
+    ...runtime
+  }: Pick<EngineOptions, 'provider' | 'kind'> & {
+    checkpointing?: boolean;
+  } = {},
+): Promise<Engine> {
   const training = await trainingGraph(microBatch, checkpointing);
-  engine = await Engine.open({ training, weightsFolder: GOLDEN_FOLDER });
+  engine = await Engine.open({ training, weightsFolder: GOLDEN_FOLDER, ...runtime });
   const file = await openGolden('model');
   initial = new Map();
   for (const { name, shape } of training.parameters) {
@@ -135,7 +145,7 @@ test('blocks that are computed again in the backward pass give the same gradient
   for (const { name } of kept.parameters) expected.set(name, await kept.read(name, 'gradient'));
   await kept.close();
 
-  const again = await openEngine(BATCH, true);
+  const again = await openEngine(BATCH, { checkpointing: true });
   await again.accumulate(feeds());
   for (const [name, gradient] of expected) {
     const largest = gradient.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
@@ -148,15 +158,20 @@ test('blocks that are computed again in the backward pass give the same gradient
 });
 
 test('five steps are those of the released code', async () => {
-  const engine = await openEngine();
+  await expectGoldenSteps(await openEngine());
+});
+
+/** Five steps against the released code's: loss, schedule, checksums of the parameters, parameters at the end. */
+async function expectGoldenSteps(engine: Engine): Promise<void> {
   const { steps } = (await json('train_trace.json')) as { steps: TraceStep[] };
   expect(steps).toHaveLength(5);
   for (const [i, step] of steps.entries()) {
     const { rate, beta1 } = oneCycle(SCHEDULE, i);
     expect(Math.abs(rate / step.lr - 1)).toBeLessThan(1e-9);
     expect(Math.abs(beta1 - step.beta1)).toBeLessThan(1e-12);
-    expect(Math.abs((await engine.accumulate(feeds())) - step.loss)).toBeLessThan(3e-6);
-    await engine.update({ rate, beta1, step: i + 1 });
+    const batch = [() => Promise.resolve(feeds())];
+    const [{ loss }] = await engine.train([{ batch, rate, beta1, step: i + 1 }]);
+    expect(Math.abs(loss - step.loss)).toBeLessThan(3e-6);
 
     for (const [name, { weight }] of await state(engine)) {
       if (name.endsWith('qkv.bias')) continue;
@@ -183,7 +198,7 @@ test('five steps are those of the released code', async () => {
       moved: true,
     });
   }
-});
+}
 
 function total(values: Float32Array, of: (value: number) => number): number {
   let sum = 0;
@@ -202,6 +217,81 @@ test('micro-batches of one sum up to the batch', async () => {
   expect((losses[0] + losses[1]) / 2).toBeCloseTo(loss, 5);
   const normOfParts = await parts.update({ rate: 1e-3, beta1: 0.9, step: 1 });
   expect(normOfParts / norm).toBeCloseTo(1, 5);
+});
+
+/** Two steps, each of the golden images one by one. */
+const twoSteps = [0, 1].map((i) => ({
+  batch: [0, 1].map((image) => () => Promise.resolve(feeds(image, 1))),
+  ...oneCycle(SCHEDULE, i),
+  step: i + 1,
+}));
+
+/** That an engine's state is that of the CPU's after the same steps, but for rounding. */
+async function expectAsOnCpu(actual: Engine): Promise<void> {
+  const results = await actual.train(twoSteps);
+  const values = await state(actual);
+  await actual.close();
+
+  const cpu = await openEngine(1);
+  const expected = await cpu.train(twoSteps);
+  for (const [i, { loss, gradientNorm }] of expected.entries()) {
+    expect(results[i].loss).toBeCloseTo(loss, 5);
+    expect(results[i].gradientNorm / gradientNorm).toBeCloseTo(1, 4);
+  }
+  for (const [name, { weight, mean }] of await state(cpu)) {
+    const error = maxError(withoutKeyBias(name, values.get(name)!.weight), withoutKeyBias(name, weight));
+    expect({ name, within: error < 2e-5 }).toEqual({ name, within: true });
+    const largest = mean.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+    expect({ name, within: maxError(values.get(name)!.mean, mean) <= 1e-3 * largest + 1e-7 }).toEqual({
+      name,
+      within: true,
+    });
+  }
+}
+
+describe('several steps in one run (ONNX Scan, as on CUDA; here on the CPU)', () => {
+  test('five steps are those of the released code', async () => {
+    await expectGoldenSteps(await openEngine(BATCH, { kind: 'scan' }));
+  });
+
+  test('steps and micro-batches in one run are those taken one by one', async () => {
+    await expectAsOnCpu(await openEngine(1, { kind: 'scan' }));
+  });
+
+  test('a gradient that is no number is refused, and the parameters stay', async () => {
+    const engine = await openEngine(BATCH, { kind: 'scan' });
+    const batch = [() => Promise.resolve(feeds(0, BATCH, Infinity))];
+    await expect(engine.train([{ batch, rate: 1e-3, beta1: 0.9, step: 1 }])).rejects.toThrow(
+      'not a finite number',
+    );
+    expect(await state(engine)).toEqual(initial);
+  });
+});
+
+describeWith(swiftShaderFiles, 'WebGPU, on SwiftShader', () => {
+  let undo: () => Promise<void>;
+  beforeAll(async () => {
+    undo = await useSwiftShader();
+  });
+  afterAll(() => undo());
+
+  test('five steps are those of the released code', async () => {
+    await expectGoldenSteps(await openEngine(BATCH, { provider: 'webgpu' }));
+  }, 900_000);
+
+  test('micro-batches are summed on the device', async () => {
+    await expectAsOnCpu(await openEngine(1, { provider: 'webgpu' }));
+  }, 900_000);
+
+  test('a gradient that is no number is refused, and the parameters stay', async () => {
+    const engine = await openEngine(BATCH, { provider: 'webgpu' });
+    await engine.accumulate(feeds(0, BATCH, Infinity));
+    await expect(engine.update({ rate: 1e-3, beta1: 0.9, step: 1 })).rejects.toThrow('not a finite number');
+    expect(await state(engine)).toEqual(initial);
+    // The sums are clean again.
+    expect(Number.isFinite(await engine.accumulate(feeds()))).toBe(true);
+    await engine.update({ rate: 1e-3, beta1: 0.9, step: 1 });
+  }, 900_000);
 });
 
 test('a state that is loaded goes on to the bit', async () => {

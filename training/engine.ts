@@ -1,17 +1,42 @@
 import { Worker } from 'node:worker_threads';
+import type { ExecutionProvider, RuntimeOptions } from '../inference/execution-provider.ts';
 import type { TensorValues } from '../inference/safetensors.ts';
 import type { TensorValue } from '../inference/session.ts';
-import type { EngineMethods } from './engine-worker.ts';
+import { accumulationGraph, scanGraph } from './device-graphs.ts';
 import type { TrainedParameter, TrainingGraph } from './training-graph.ts';
 
-export interface EngineOptions {
+/**
+ * How an engine works, by default what suits the provider. `stepwise` (CPU): state in memory, Adam in place.
+ * `resident` (WebGPU): state stays on the device. `scan` (CUDA): several steps a run, state on the device meanwhile.
+ */
+export type EngineKind = 'stepwise' | 'resident' | 'scan';
+
+const KINDS: Record<ExecutionProvider, EngineKind> = { cpu: 'stepwise', webgpu: 'resident', cuda: 'scan' };
+
+/**
+ * Steps in one run of a `scan` engine. A step of the paper's batch of 64 takes a GPU a second or so, the state's way
+ * to it and back (0.6 GB each) a tenth of that; the pictures of more steps would need more memory than they save time.
+ */
+const STEPS_PER_SCAN = 4;
+
+export interface EngineOptions extends Omit<RuntimeOptions, 'deviceOutputs' | 'prepack'> {
   readonly training: TrainingGraph;
   /** Inputs: the trained parameters and data; run by `evaluate`. */
   readonly evaluation?: Uint8Array;
-  /** Where the frozen weights of the graphs lie. */
-  readonly weightsFolder?: string;
-  /** Threads of onnxruntime within an operator. The same number gives the same bits. */
-  readonly threads?: number;
+  readonly kind?: EngineKind;
+}
+
+/** What the thread of an engine is given. */
+export interface TrainingModel {
+  readonly graph: Uint8Array;
+  readonly parameters: readonly TrainedParameter[];
+  readonly evaluation?: Uint8Array;
+}
+
+export interface WorkerOptions {
+  readonly kind: EngineKind;
+  readonly model: TrainingModel;
+  readonly runtime: RuntimeOptions;
 }
 
 export type Feeds = Readonly<Record<string, TensorValue>>;
@@ -32,6 +57,39 @@ export type EngineState =
   | Iterable<readonly [name: string, state: ParameterState]>
   | AsyncIterable<readonly [name: string, state: ParameterState]>;
 
+interface StepSettings {
+  readonly rate: number;
+  readonly beta1: number;
+  /** Counted from 1. */
+  readonly step: number;
+}
+
+/** An optimiser step: its micro-batches, made when their turn comes. */
+export interface TrainingStep extends StepSettings {
+  readonly batch: readonly (() => Promise<Feeds>)[];
+}
+
+export interface ScanStep extends StepSettings {
+  readonly batch: readonly Feeds[];
+}
+
+export interface StepResult {
+  /** The mean over the micro-batches. */
+  readonly loss: number;
+  /** Of the mean gradient. */
+  readonly gradientNorm: number;
+}
+
+/** What an engine does in its thread: steps one at a time, or several by `scan`. */
+export interface EngineMethods {
+  readonly load: (argument: { name: string; state: ParameterState }) => void;
+  readonly accumulate?: (argument: { feeds: Feeds }) => Promise<number>;
+  readonly update?: (argument: StepSettings) => Promise<number>;
+  readonly scan?: (argument: { steps: readonly ScanStep[] }) => Promise<StepResult[]>;
+  readonly evaluate: (argument: { feeds: Feeds }) => Promise<Record<string, TensorValue>>;
+  readonly read: (argument: { name: string; quantity: Quantity }) => Float32Array | Promise<Float32Array>;
+}
+
 export interface EngineRequest {
   readonly id: number;
   readonly method: keyof EngineMethods;
@@ -51,26 +109,29 @@ export function freshState(shape: readonly number[], weight: Float32Array): Para
 }
 
 /**
- * Trains on the CPU, in a thread of its own: a gradient graph, gradients of micro-batches summed, then Adam in
- * place. Calls are done in their order.
+ * Trains in a thread of its own. Calls are done in their order.
  *
  * @example
  * const engine = await Engine.open({ training: qfaeTrainingGraph(options) });
  * await engine.load(state);
- * const loss = await engine.accumulate({ x, dropout });
- * await engine.update({ rate, beta1, step: 1 });
+ * const [{ loss }] = await engine.train([{ batch: [async () => ({ x, dropout })], rate, beta1, step: 1 }]);
  */
 export class Engine {
   readonly parameters: readonly TrainedParameter[];
+  /** How many steps `train` is best given at once. */
+  readonly stepsPerRun: number;
+  readonly #kind: EngineKind;
   readonly #worker: Worker;
   readonly #exited: Promise<unknown>;
   readonly #waiting = new Map<number, { resolve: (result: never) => void; reject: (error: Error) => void }>();
   #lastId = 0;
   #ended: Error | undefined;
 
-  private constructor(worker: Worker, parameters: readonly TrainedParameter[]) {
+  private constructor(worker: Worker, kind: EngineKind, parameters: readonly TrainedParameter[]) {
     this.#worker = worker;
+    this.#kind = kind;
     this.parameters = parameters;
+    this.stepsPerRun = kind === 'scan' ? STEPS_PER_SCAN : 1;
     worker.on('message', (reply: EngineReply) => {
       const waiting = this.#waiting.get(reply.id);
       this.#waiting.delete(reply.id);
@@ -87,9 +148,18 @@ export class Engine {
   }
 
   /** Throws if onnxruntime refuses a graph or a weight file is missing. */
-  static async open(options: EngineOptions): Promise<Engine> {
-    const worker = new Worker(new URL('./engine-worker.ts', import.meta.url), { workerData: options });
-    const engine = new Engine(worker, options.training.parameters);
+  static async open({ training, evaluation, kind: given, ...runtime }: EngineOptions): Promise<Engine> {
+    const kind = given ?? KINDS[runtime.provider ?? 'cpu'];
+    const { parameters } = training;
+    const graph = {
+      stepwise: () => training.graph.toBytes(),
+      resident: () => accumulationGraph(training),
+      scan: () => scanGraph(training),
+    }[kind]();
+    const model = { graph, parameters, ...(evaluation && { evaluation }) };
+    const workerData: WorkerOptions = { kind, model, runtime };
+    const worker = new Worker(new URL('./engine-worker.ts', import.meta.url), { workerData });
+    const engine = new Engine(worker, kind, parameters);
     try {
       await new Promise((resolve, reject) => engine.#waiting.set(0, { resolve, reject }));
     } catch (error) {
@@ -112,16 +182,39 @@ export class Engine {
     if (first !== undefined) throw new Error(`the state does not hold ${first}`);
   }
 
+  /**
+   * Optimiser steps, each with the mean gradient of its micro-batches. Throws, and leaves the parameters as they were
+   * before the step (of a `scan` engine: before all of them), if a gradient is not a finite number.
+   */
+  async train(steps: readonly TrainingStep[]): Promise<StepResult[]> {
+    if (this.#kind === 'scan') {
+      const ready = await Promise.all(
+        steps.map(async (step) => ({
+          ...step,
+          batch: await Promise.all(step.batch.map((feeds) => feeds())),
+        })),
+      );
+      return this.#call('scan', { steps: ready });
+    }
+    const results: StepResult[] = [];
+    for (const { batch, ...settings } of steps) {
+      let loss = 0;
+      for (const feeds of batch) loss += (await this.accumulate(await feeds())) / batch.length;
+      results.push({ loss, gradientNorm: await this.update(settings) });
+    }
+    return results;
+  }
+
   /** Adds the gradients of a micro-batch to those since the last update; returns its loss. */
   accumulate(feeds: Feeds): Promise<number> {
     return this.#call('accumulate', { feeds }, buffers(feeds));
   }
 
   /**
-   * One Adam step with the mean of the accumulated gradients; `step` counts from 1. Returns the norm of that mean.
-   * Throws, and leaves the parameters as they are, if it is not a finite number.
+   * One Adam step with the mean of the accumulated gradients. Returns the norm of that mean. Throws, and leaves the
+   * parameters as they are, if it is not a finite number.
    */
-  update(settings: { rate: number; beta1: number; step: number }): Promise<number> {
+  update(settings: StepSettings): Promise<number> {
     return this.#call('update', settings);
   }
 

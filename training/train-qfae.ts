@@ -3,13 +3,15 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mountWeights, openBundle, weightsFolder } from '../inference/bundle/registry.ts';
 import type { Bundle } from '../inference/bundle/schema.ts';
+import type { ExecutionProvider } from '../inference/execution-provider.ts';
+import type { ModelConfig } from '../inference/model/config.ts';
 import type { MountedWeights } from '../inference/model/parameters.ts';
 import { readFloats } from '../inference/safetensors.ts';
 import { Batches, batchesPerEpoch } from './batches.ts';
 import { calibratedBundle } from './calibrated-bundle.ts';
 import { dropoutMask } from './dropout.ts';
 import { Engine, freshState } from './engine.ts';
-import type { ParameterState } from './engine.ts';
+import type { Feeds, ParameterState } from './engine.ts';
 import { Evaluation } from './evaluation.ts';
 import { randomState } from './initial-state.ts';
 import type { LossName } from './loss.ts';
@@ -55,6 +57,10 @@ export interface QfaeTrainingOptions {
   /** False-positive rate of the bundle's thresholds. */
   readonly alpha: number;
   readonly checkpointEvery: number;
+  /** Where it is computed; a run that goes on elsewhere has the same steps but for rounding. */
+  readonly provider?: ExecutionProvider;
+  /** Less memory for more work: see `QfaeTraining`. */
+  readonly checkpointing?: boolean;
   readonly threads?: number;
   readonly software: string;
 }
@@ -107,14 +113,7 @@ export async function trainQfae(
   const { runFolder, microBatch, batchSize, seed, loss, epochs, maximumRate, root } = options;
   const { model, profile } = base;
   const frozen = await mountWeights(root, base);
-  const graphOptions = { model, frozen, microBatch, loss };
-  const training = qfaeTrainingGraph(graphOptions);
-  const engine = await Engine.open({
-    training,
-    evaluation: qfaeEvaluationGraph(graphOptions, profile.reductions),
-    weightsFolder: weightsFolder(root),
-    ...(options.threads === undefined ? {} : { threads: options.threads }),
-  });
+  const engine = await openEngine(options, base, frozen);
   const batches = new Batches({
     cacheFolder: options.cacheFolder,
     slices: split.train,
@@ -139,16 +138,8 @@ export async function trainQfae(
       batches,
       schedule: { maximumRate, totalSteps },
       initialState: () =>
-        options.continueBase ? stateOf(frozen, training.parameters) : randomState(model, seed),
-      feeds: (x, micro) => {
-        const dims = [microBatch, ...latentShape(model)];
-        const mask = new Float32Array(dims.reduce((product, size) => product * size, 1));
-        dropoutMask(mask, DROPOUT, uniformStream(seed, 'dropout', micro));
-        return {
-          x: { data: x, dims: [microBatch, 3, model.imageSize, model.imageSize] },
-          dropout: { data: mask, dims },
-        };
-      },
+        options.continueBase ? stateOf(frozen, engine.parameters) : randomState(model, seed),
+      feeds: (x, micro) => feedsOf(options, model, x, micro),
       checkpointEvery: options.checkpointEvery,
       evaluate: async (step) => {
         const heldOutLoss = await evaluation.preview(
@@ -169,6 +160,62 @@ export async function trainQfae(
     await engine.close();
     await cache.close();
   }
+}
+
+/**
+ * Seconds of an optimiser step on this machine as it is now: from one micro-batch of noise that is really computed, after
+ * another one to warm up. Writes nothing.
+ */
+export async function timeStep(options: QfaeTrainingOptions, { base }: TrainingPlan): Promise<number> {
+  const { root, microBatch, batchSize, seed } = options;
+  const engine = await openEngine(options, base, await mountWeights(root, base));
+  try {
+    await engine.load(randomState(base.model, seed));
+    let seconds = 0;
+    for (const step of [1, 2]) {
+      const x = Float32Array.from({ length: microBatch * 3 * base.model.imageSize ** 2 }, (_, i) =>
+        Math.sin(i),
+      );
+      const batch = [() => Promise.resolve(feedsOf(options, base.model, x, step))];
+      const begun = performance.now();
+      await engine.train([{ batch, rate: options.maximumRate, beta1: 0.9, step }]);
+      seconds = (performance.now() - begun) / 1000;
+    }
+    return (seconds * batchSize) / microBatch;
+  } finally {
+    await engine.close();
+  }
+}
+
+async function openEngine(
+  { root, microBatch, loss, checkpointing = false, provider, threads }: QfaeTrainingOptions,
+  { model, profile }: Bundle,
+  frozen: readonly MountedWeights[],
+): Promise<Engine> {
+  const graphOptions = { model, frozen, microBatch, loss, checkpointing };
+  return Engine.open({
+    training: qfaeTrainingGraph(graphOptions),
+    evaluation: qfaeEvaluationGraph(graphOptions, profile.reductions),
+    weightsFolder: weightsFolder(root),
+    ...(provider !== undefined && { provider }),
+    ...(threads !== undefined && { threads }),
+  });
+}
+
+/** Inputs of micro-batch number `micro`, its dropout drawn from the seed. */
+function feedsOf(
+  { microBatch, seed }: QfaeTrainingOptions,
+  model: ModelConfig,
+  x: Float32Array,
+  micro: number,
+): Feeds {
+  const dims = [microBatch, ...latentShape(model)];
+  const mask = new Float32Array(dims.reduce((product, size) => product * size, 1));
+  dropoutMask(mask, DROPOUT, uniformStream(seed, 'dropout', micro));
+  return {
+    x: { data: x, dims: [microBatch, 3, model.imageSize, model.imageSize] },
+    dropout: { data: mask, dims },
+  };
 }
 
 /** The weights of a bundle's head. */

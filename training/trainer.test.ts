@@ -56,9 +56,9 @@ describe('a run that cannot go on', () => {
   });
   afterEach(() => rm(folder, { recursive: true }));
 
-  test('ends at a loss that is no number, with the checkpoint before it; then goes on from there', async () => {
+  test('ends where loss and gradient are no numbers, with the checkpoint before it; then goes on from there', async () => {
     await expect(run(folder, (step) => (step === 3 ? NaN : 1))).rejects.toThrow(
-      'training stopped at step 3: the loss is not a finite number',
+      'training stopped at step 3: the gradient is not a finite number',
     );
     const { step, weight } = await weights(folder);
     expect(step).toBe(3);

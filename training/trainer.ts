@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Batches } from './batches.ts';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.ts';
-import type { Engine, EngineState, Feeds } from './engine.ts';
+import type { Engine, EngineState, Feeds, TrainingStep } from './engine.ts';
 import { oneCycle } from './one-cycle.ts';
 import type { Schedule } from './one-cycle.ts';
 import { appendRecord, rewindRecords } from './run-log.ts';
@@ -54,28 +54,33 @@ export async function train(options: TrainerOptions): Promise<number> {
 
   let step = start;
   try {
-    for (; step < schedule.totalSteps && !signal?.aborted; step++) {
+    while (step < schedule.totalSteps && !signal?.aborted) {
       const begun = performance.now();
-      const { rate, beta1 } = oneCycle(schedule, step);
-      const batch = batches.step(step, schedule.totalSteps - 1);
-      let loss = 0;
-      for (const [i, x] of batch.entries()) {
-        loss += (await engine.accumulate(options.feeds(await x, step * batch.length + i))) / batch.length;
+      const nextCheckpoint = checkpointEvery * (Math.floor(step / checkpointEvery) + 1);
+      const end = Math.min(step + engine.stepsPerRun, nextCheckpoint, schedule.totalSteps);
+      const steps: TrainingStep[] = [];
+      for (let at = step; at < end; at++) {
+        const batch = batches.step(at, schedule.totalSteps - 1);
+        const feeds = batch.map((x, i) => async () => options.feeds(await x, at * batch.length + i));
+        steps.push({ batch: feeds, ...oneCycle(schedule, at), step: at + 1 });
       }
-      if (!Number.isFinite(loss)) throw new Error('the loss is not a finite number');
-      const gradientNorm = await engine.update({ rate, beta1, step: step + 1 });
-      const seconds = (performance.now() - begun) / 1000;
-      const record: StepRecord = { type: 'step', step, loss, gradientNorm, rate, beta1, seconds };
-      appendRecord(logPath(folder), record);
-      options.onStep?.(record, schedule.totalSteps);
+      const results = await engine.train(steps);
+      const seconds = (performance.now() - begun) / 1000 / results.length;
+      for (const [i, { loss, gradientNorm }] of results.entries()) {
+        if (!Number.isFinite(loss)) throw new Error('the loss is not a finite number');
+        const { rate, beta1 } = steps[i];
+        const record: StepRecord = { type: 'step', step, loss, gradientNorm, rate, beta1, seconds };
+        appendRecord(logPath(folder), record);
+        options.onStep?.(record, schedule.totalSteps);
+        step += 1;
+      }
 
-      const done = step + 1;
-      if (done % checkpointEvery === 0 || done === schedule.totalSteps || signal?.aborted) {
+      if (step === nextCheckpoint || step === schedule.totalSteps || signal?.aborted) {
         if (evaluate) {
-          appendRecord(logPath(folder), { type: 'evaluation', step: done, loss: await evaluate(done) });
+          appendRecord(logPath(folder), { type: 'evaluation', step, loss: await evaluate(step) });
         }
         // Last: what the log lacks when this is cut short, the run does again.
-        await writeCheckpoint(checkpointPath(folder), engine, { step: done, settings });
+        await writeCheckpoint(checkpointPath(folder), engine, { step, settings });
       }
     }
   } catch (error) {

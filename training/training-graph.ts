@@ -23,9 +23,12 @@ export interface TrainedParameter {
   readonly shape: readonly number[];
 }
 
-/** An ONNX model that learns: parameters and data are inputs, `loss` and a gradient a parameter are outputs. */
+/**
+ * A graph that learns: parameters and data are inputs, `loss` and a gradient a parameter are outputs. An engine may
+ * append to it: it serves one.
+ */
 export interface TrainingGraph {
-  readonly graph: Uint8Array;
+  readonly graph: Graph;
   readonly parameters: readonly TrainedParameter[];
   /** Shapes of the data inputs by name. */
   readonly data: Readonly<Record<string, readonly number[]>>;
@@ -159,7 +162,7 @@ export function differentiated(
     graph.output(gradientName(tensors[i].name), gradient);
   });
   const parameters = tensors.map(({ name, shape }) => ({ name, shape: shape as number[] }));
-  return { graph: graph.toBytes(), parameters, data, work: matrixWork(graph, 1) };
+  return { graph, parameters, data, work: matrixWork(graph, 1) };
 }
 
 /** Encoders, projections, Q-Former, dropout, decoder: as inference's `qfae`, which has no dropout. */

@@ -1,6 +1,6 @@
 import { ATTRIBUTE_TYPE, DATA_TYPE, encodeModel, EXTERNAL } from './onnx-proto.ts';
 import { broadcast, describe, factors, product, sum } from './tensor.ts';
-import type { Dimension, ElementType, Shape, Tensor } from './tensor.ts';
+import type { ElementType, Shape, Tensor } from './tensor.ts';
 
 export type Attributes = Readonly<Record<string, number | string | readonly number[]>>;
 
@@ -285,23 +285,77 @@ export class Graph {
    * `extra.session.model_external_initializers_file_folder_path`.
    */
   toBytes(): Uint8Array {
-    if (this.outputs.size === 0) throw new Error('a graph without outputs computes nothing');
     const nodes = this.neededNodes();
-    const used = new Set([...nodes.flatMap((node) => node.inputs), ...this.outputs.values()]);
-    return encodeModel({
-      irVersion: IR_VERSION,
-      producerName: 'qfae',
-      opsetImport: [{ domain: '', version: OPSET }],
-      graph: {
-        name: 'qfae',
-        node: nodes.map((node) => encodeNode(node, used)),
-        initializer: [...this.initializers]
-          .filter(([tensor]) => used.has(tensor))
-          .map(([tensor, data]) => encodeInitializer(tensor, data)),
-        input: this.inputs.map(encodeValueInfo),
-        output: [...this.outputs.values()].map(encodeValueInfo),
-      },
+    return encodeGraph({
+      node: this.#encodeNodes(nodes),
+      initializer: this.#encodeInitializers(nodes, () => true),
+      input: this.inputs.map((input) => encodeValueInfo(input)),
+      output: [...this.outputs.values()].map((output) => encodeValueInfo(output)),
     });
+  }
+
+  /**
+   * An ONNX model that runs this graph once for each slice of its other inputs along a new first axis (ONNX Scan).
+   * `states` names the inputs that are carried from one run to the next, each with the output that is its next
+   * value: they are inputs and, under that output's name, results of the model. The results of all other outputs
+   * are stacked along a new first axis.
+   */
+  toScanBytes(states: ReadonlyMap<string, string>): Uint8Array {
+    const nodes = this.neededNodes();
+    const carried = [...states.keys()].map((name) => this.inputs.find((input) => input.name === name)!);
+    const scanned = this.inputs.filter(({ name }) => !states.has(name));
+    const nextStates = [...states.values()].map((name) => this.outputs.get(name)!);
+    const stacked = [...this.outputs.values()].filter((output) => !nextStates.includes(output));
+    const body = {
+      name: 'body',
+      node: this.#encodeNodes(nodes),
+      // Those in files belong to the model: they are loaded once.
+      initializer: this.#encodeInitializers(nodes, (data) => 'values' in data),
+      input: [...carried, ...scanned].map((input) => encodeValueInfo(input)),
+      output: [...nextStates, ...stacked].map((output) => encodeValueInfo(output)),
+    };
+    // The model's own names: those inside the body must not be seen twice.
+    const model = (tensor: Tensor) => ({ ...tensor, name: `scan ${tensor.name}` });
+    const names = (tensors: readonly Tensor[]) => tensors.map((tensor) => model(tensor).name);
+    return encodeGraph({
+      node: [
+        {
+          name: 'Scan',
+          opType: 'Scan',
+          input: names([...carried, ...scanned]),
+          output: names([...nextStates, ...stacked]),
+          attribute: [
+            { name: 'body', type: ATTRIBUTE_TYPE.graph, g: body },
+            encodeAttribute('num_scan_inputs', scanned.length),
+          ],
+        },
+      ],
+      initializer: this.#encodeInitializers(nodes, (data) => !('values' in data)),
+      input: [
+        ...carried.map((tensor) => encodeValueInfo(model(tensor))),
+        ...scanned.map((tensor) => encodeValueInfo(model(tensor), ['runs'])),
+      ],
+      output: [
+        ...nextStates.map((tensor) => encodeValueInfo(model(tensor))),
+        ...stacked.map((tensor) => encodeValueInfo(model(tensor), ['runs'])),
+      ],
+    });
+  }
+
+  #encodeNodes(nodes: readonly Node[]) {
+    const used = this.#used(nodes);
+    return nodes.map((node) => encodeNode(node, used));
+  }
+
+  #encodeInitializers(nodes: readonly Node[], which: (data: InitializerData) => boolean) {
+    const used = this.#used(nodes);
+    return [...this.initializers]
+      .filter(([tensor, data]) => used.has(tensor) && which(data))
+      .map(([tensor, data]) => encodeInitializer(tensor, data));
+  }
+
+  #used(nodes: readonly Node[]): Set<Tensor> {
+    return new Set([...nodes.flatMap((node) => node.inputs), ...this.outputs.values()]);
   }
 
   #elementwise(opType: string, a: Tensor, b: Tensor): Tensor {
@@ -407,8 +461,19 @@ function encodeInitializer({ name, type, shape }: Tensor, data: InitializerData)
   };
 }
 
-function encodeValueInfo({ name, type, shape }: Tensor) {
-  const dim = shape.map((dimension: Dimension) =>
+function encodeGraph(graph: Record<string, unknown> & { output: readonly unknown[] }): Uint8Array {
+  if (graph.output.length === 0) throw new Error('a graph without outputs computes nothing');
+  return encodeModel({
+    irVersion: IR_VERSION,
+    producerName: 'qfae',
+    opsetImport: [{ domain: '', version: OPSET }],
+    graph: { name: 'qfae', ...graph },
+  });
+}
+
+/** `outer` are axes in front of the tensor's own. */
+function encodeValueInfo({ name, type, shape }: Tensor, outer: readonly string[] = []) {
+  const dim = [...outer, ...shape].map((dimension: string | number) =>
     typeof dimension === 'number' ? { dimValue: dimension } : { dimParam: dimension },
   );
   return { name, type: { tensorType: { elemType: DATA_TYPE[type], shape: { dim } } } };

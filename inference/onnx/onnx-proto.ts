@@ -35,6 +35,7 @@ const schema: Record<string, { fields: Record<string, protobuf.IField> }> = {
       f: { type: 'float', id: 2 },
       i: { type: 'int64', id: 3 },
       s: { type: 'bytes', id: 4 },
+      g: { type: 'GraphProto', id: 6 },
       ints: { rule: 'repeated', type: 'int64', id: 8 },
       type: { type: 'int32', id: 20 },
     },
@@ -63,7 +64,7 @@ const schema: Record<string, { fields: Record<string, protobuf.IField> }> = {
 export const DATA_TYPE = { float32: 1, int64: 7, float16: 10 } as const;
 
 /** AttributeProto.AttributeType. */
-export const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, ints: 7 } as const;
+export const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, graph: 5, ints: 7 } as const;
 
 /** TensorProto.DataLocation. */
 export const EXTERNAL = 1;

@@ -91,6 +91,7 @@ test('a dry run says what would be done', async () => {
       heldOutPatients: 19,
       totalSteps: STEPS,
       trainedValues: 204_736,
+      secondsPerStep: expect.any(Number),
     },
   ]);
   expect(await readdir(folder)).not.toContain('dry');

@@ -1,13 +1,16 @@
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { ensureUntrained } from '../../inference/bundle/untrained.ts';
+import { executionProviders } from '../../inference/execution-provider.ts';
+import type { ExecutionProvider } from '../../inference/execution-provider.ts';
+import { chooseRuntime } from '../../inference/provider-choice.ts';
 import { nameSchema } from '../../inference/bundle/schema.ts';
 import { lossNames } from '../../training/loss.ts';
 import type { LossName } from '../../training/loss.ts';
 import { normalPictures } from '../../training/pictures.ts';
 import type { StepRecord } from '../../training/run-log.ts';
 import { addSlices } from '../../training/slice-cache.ts';
-import { planTraining, trainQfae } from '../../training/train-qfae.ts';
+import { planTraining, timeStep, trainQfae } from '../../training/train-qfae.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { loadSettings } from '../settings.ts';
 import { version } from '../version.ts';
@@ -37,6 +40,8 @@ interface TrainOptions extends RunOptions {
   bundle?: string;
   continue?: true;
   loss: LossName;
+  provider: 'auto' | ExecutionProvider;
+  checkpointing?: true;
 }
 
 /** `qfae train`: trains on a slice cache, in this process, and adds a calibrated bundle. */
@@ -65,8 +70,14 @@ export function trainCommand(): Command {
     .addOption(option('--held-out <x>', 'share of the patients held out for calibration', fraction, 0.2))
     .addOption(option('--alpha <x>', 'false-positive rate of the threshold', fraction, 0.05))
     .addOption(option('--checkpoint-every <n>', 'steps between checkpoints', wholeNumber, 100))
+    .addOption(
+      new Option('--provider <name>', 'where it is computed: the first of them that works, or the one named')
+        .choices(['auto', ...executionProviders])
+        .default('auto'),
+    )
+    .option('--checkpointing', 'compute decoder blocks twice: less memory for more time')
     .addOption(option('--threads <n>', 'threads of the model', wholeNumber))
-    .option('--dry-run', 'say what would be done, and whether it can be')
+    .option('--dry-run', 'say what would be done, how long it would take, and whether it can be')
     .option('--json', 'JSON lines on stdout')
     .action(run);
 }
@@ -76,8 +87,10 @@ async function run(options: TrainOptions): Promise<void> {
   await ensureUntrained(root);
   await addPictures(options);
   const { cache, profile, run, bundle, continue: continueBase = false, rate, ...rest } = options;
+  const { provider } = await chooseRuntime({ provider: options.provider, precision: 'float32' });
   const training = {
     ...rest,
+    provider,
     root,
     cacheFolder: cache,
     profile,
@@ -88,14 +101,22 @@ async function run(options: TrainOptions): Promise<void> {
     software: `qfae ${version}`,
   };
   const plan = await planTraining(training);
+  const secondsPerStep = options.dryRun && (await timeStep(training, plan));
   const { trainingPatients, heldOutPatients, totalSteps, trainedValues } = plan;
   const summary = { trainingPatients, heldOutPatients, totalSteps, trainedValues };
   if (options.json) {
-    printJson({ type: 'plan', base: plan.base.id, run: training.runFolder, ...summary });
+    const time = secondsPerStep === undefined ? {} : { secondsPerStep };
+    printJson({ type: 'plan', base: plan.base.id, run: training.runFolder, ...summary, ...time });
   } else {
     console.log(
       `${trainedValues} values of ${plan.base.id}, ${totalSteps} steps of ${options.batchSize} slices; patients: ${trainingPatients} to train, ${heldOutPatients} to calibrate; run in ${training.runFolder}`,
     );
+    if (secondsPerStep !== undefined) {
+      const hours = (secondsPerStep * totalSteps) / 3600;
+      console.log(
+        `${secondsPerStep.toPrecision(3)} s a step, tried just now with ${provider}: about ${hours.toPrecision(3)} h`,
+      );
+    }
   }
   if (options.dryRun) return;
 
@@ -140,8 +161,11 @@ export function stopSignal(): AbortSignal {
       stop.abort();
     });
   }
-  // Listening for its end alone does not keep this process running.
-  process.channel?.unref();
+  if (process.channel) {
+    // Listening for its end alone does not keep this process running, and nobody reads on when it has come.
+    process.channel.unref();
+    for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+  }
   return stop.signal;
 }
 
