@@ -90,7 +90,10 @@ test('when the process that started it is killed, the training ends with a check
     pid = Number.parseInt(text);
     if (text.includes('step')) parent.kill('SIGKILL');
   });
-  await once(parent, 'close');
+  let errors = '';
+  parent.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
+  await once(parent, 'exit');
+  expect(errors).toBe('');
   while ((await threadPriorities(pid)).length > 0) await sleep(100);
   expect(await readdir(join(folder, 'orphan'))).toContain('checkpoint.safetensors');
 }, 120_000);

@@ -69,8 +69,9 @@ export function startTraining(
     pid: child.pid!,
     result,
     cancel() {
+      // A second signal would end it at once.
+      if (!cancelled) child.kill('SIGTERM');
       cancelled = true;
-      child.kill('SIGTERM');
     },
   };
 }
