@@ -69,19 +69,19 @@ export async function train(options: TrainerOptions): Promise<number> {
       for (const [i, { loss, gradientNorm }] of results.entries()) {
         if (!Number.isFinite(loss)) throw new Error('the loss is not a finite number');
         const { rate, beta1 } = steps[i];
-        const record: StepRecord = { type: 'step', step, loss, gradientNorm, rate, beta1, seconds };
+        const record: StepRecord = { type: 'step', step: step + i, loss, gradientNorm, rate, beta1, seconds };
         appendRecord(logPath(folder), record);
         options.onStep?.(record, schedule.totalSteps);
-        step += 1;
       }
 
-      if (step === nextCheckpoint || step === schedule.totalSteps || signal?.aborted) {
+      if (end === nextCheckpoint || end === schedule.totalSteps || signal?.aborted) {
         if (evaluate) {
-          appendRecord(logPath(folder), { type: 'evaluation', step, loss: await evaluate(step) });
+          appendRecord(logPath(folder), { type: 'evaluation', step: end, loss: await evaluate(end) });
         }
         // Last: what the log lacks when this is cut short, the run does again.
-        await writeCheckpoint(checkpointPath(folder), engine, { step, settings });
+        await writeCheckpoint(checkpointPath(folder), engine, { step: end, settings });
       }
+      step = end;
     }
   } catch (error) {
     throw failure(folder, step, error as NodeJS.ErrnoException);

@@ -45,6 +45,7 @@ export function startTraining(
 ): TrainingProcess {
   const child = fork(qfae, [...command, '--json'], {
     env: { ...process.env, QFAE_DATA: dataFolder },
+    execArgv: [],
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
   // Threads that it starts, those of the model among them, inherit it.
