@@ -70,12 +70,12 @@ test('a training is cancelled after a step, goes on when started again, and ends
     bundle: expect.stringMatching(/^untrained@/) as string,
   });
   expect(steps).toEqual(Array.from({ length: STEPS - done }, (_, i) => done + i));
-}, 180_000);
+}, 600_000);
 
 test('a training that cannot be done says why', async () => {
   const training = startTraining(command('few', '--held-out', '0.99'), data(), () => undefined);
   await expect(training.result).rejects.toThrow('must be held out');
-}, 60_000);
+}, 600_000);
 
 test('when the process that started it is killed, the training ends with a checkpoint', async () => {
   const program = `
@@ -96,7 +96,7 @@ test('when the process that started it is killed, the training ends with a check
   expect(errors).toBe('');
   while ((await threadPriorities(pid)).length > 0) await sleep(100);
   expect(await readdir(join(folder, 'orphan'))).toContain('checkpoint.safetensors');
-}, 120_000);
+}, 600_000);
 
 /** The nice values of a process's threads (proc(5): the 19th field of `stat`); none if it has ended. */
 async function threadPriorities(pid: number): Promise<number[]> {
