@@ -171,6 +171,18 @@ function withFragmentCut(path: string, length: number): string {
 }
 
 describe('damaged frames', () => {
+  test('few bytes that claim to be a huge image are refused before memory is taken for them', async () => {
+    const bytes = Buffer.from(await encodeTransferSyntax(ct.bytes, transferSyntaxes.jpegLS));
+    const start = bytes.indexOf('fff7', 132, 'hex');
+    bytes.writeUInt16BE(16384, start + 5);
+    bytes.writeUInt16BE(16384, start + 7);
+    for (const tag of ['280010005553', '280011005553'])
+      bytes.writeUInt16LE(16384, bytes.indexOf(tag, 132, 'hex') + 8);
+    const path = join(folder, 'bomb.dcm');
+    writeFileSync(path, bytes);
+    await expect(decoded(path)).rejects.toMatchObject({ reason: 'too-large', tag: '7FE00010' });
+  });
+
   const syntaxes = Object.entries({
     ...transferSyntaxes,
     implicitVRLittleEndian: undefined,

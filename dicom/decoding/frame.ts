@@ -1,6 +1,6 @@
 import { DicomError } from '../reading/dicom-error.ts';
 import { readStoredFrame } from '../reading/frame.ts';
-import { imagePixel, type ImagePixel } from '../reading/image-pixel.ts';
+import { frameBytes, imagePixel, type ImagePixel } from '../reading/image-pixel.ts';
 import type { Instance } from '../reading/part10.ts';
 import { explicitLittleEndian } from '../reading/transfer-syntax.ts';
 import { decodeCompressed } from './codec.ts';
@@ -23,6 +23,11 @@ export interface EncodedFrame {
   mediaType: string;
 }
 
+/** Frames up to here are decoded however well they are compressed; an empty one may take hardly any bytes. */
+const freeBytes = 64 * 1024 * 1024;
+/** Beyond, more pixels than so many a byte are no image but an attack on the memory. */
+const maxExpansion = 4096;
+
 /**
  * Decodes one frame to native samples.
  *
@@ -37,6 +42,13 @@ export async function decodeFrame(instance: Instance, frame: number): Promise<De
   if (!instance.pixelData!.encapsulated) return { ...image, bytes: stored, pixelDataTag };
   if (syntax.codec === undefined)
     throw new DicomError('unsupported', `no decoder for transfer syntax ${syntax.uid}`, { tag: '00020010' });
+  const expected = frameBytes(image, false);
+  if (expected > freeBytes && expected > maxExpansion * stored.length)
+    throw new DicomError(
+      'too-large',
+      `${stored.length} bytes that expand to ${expected}`,
+      instance.pixelData,
+    );
   if (syntax.codec === 'rle')
     return { ...image, planar: false, bytes: decodeRle(stored, image), pixelDataTag };
   const decoded = await decodeCompressed(syntax.codec, stored, image);
