@@ -92,6 +92,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
           settings,
           database,
           archives: sources,
+          destinations,
           pool,
           scorers,
           work: folder.work,

@@ -72,7 +72,17 @@ export async function startWorker(settings: Settings, log: Logger): Promise<{ st
     const queue = await JobQueue.open({ database, log, settings: settings.jobs, worker });
     closers.push(() => queue.close(stopTimeoutMs));
     await queue.work(
-      scoreStudyJob({ settings, database, archives: sources, pool, scorers, work: folder.work, worker, log }),
+      scoreStudyJob({
+        settings,
+        database,
+        archives: sources,
+        destinations,
+        pool,
+        scorers,
+        work: folder.work,
+        worker,
+        log,
+      }),
     );
     log.info({ worker, archives: [...sources.keys()] }, 'worker takes jobs');
     return { stop };

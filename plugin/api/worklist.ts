@@ -72,7 +72,10 @@ export async function worklist(
      select *, coalesce((
          select jsonb_agg(jsonb_build_object('sopInstanceUID', sop_instance_uid,
            'seriesInstanceUID', series_instance_uid, 'sopClassUID', sop_class_uid) order by position)
-         from result_object where scoring_id = page.id and page.state = 'scored'), '[]') as results,
+         from result_object
+         where scoring_id = page.id and page.state = 'scored' and role = 'result' and archive = (
+           select archive from result_object where scoring_id = page.id
+           order by archive <> page.archive, archive limit 1)), '[]') as results,
        (select jsonb_build_object('status', state, 'step', step, 'requestedAt', requested_at) from scoring
         where archive = page.archive and study_instance_uid = page."studyInstanceUID"
           and requested_at > page."requestedAt"

@@ -63,7 +63,14 @@ export class OrthancArchive extends DicomWebArchive {
         body: sopInstanceUID,
       });
       for (const { ID } of found.filter(({ Type }) => Type === 'Instance')) {
-        await this.#json(`/instances/${ID}`, { method: 'DELETE' });
+        const path = `/instances/${ID}`;
+        const answer = await this.#fetch(path, { method: 'DELETE' });
+        await answer.body?.cancel();
+        if (answer.status === 403 || answer.status === 405) return false;
+        // 404: somebody else was faster
+        if (!answer.ok && answer.status !== 404) {
+          throw new Error(`${this.name}: DELETE ${path} was answered ${answer.status}`);
+        }
       }
     }
     return true;
@@ -158,7 +165,7 @@ export class OrthancArchive extends DicomWebArchive {
       const instance = await this.#optional<OrthancInstance>(`/instances/${ID}`);
       if (instance) instances.set(instance.MainDicomTags.SOPInstanceUID, instance.ParentSeries);
     }
-    const own = await ownObjects(database, this.name, [...instances.keys()]);
+    const own = await ownObjects(database, [...instances.keys()]);
     const bySeries = Map.groupBy(
       [...instances].filter(([uid]) => !own.has(uid)),
       ([, parent]) => parent,

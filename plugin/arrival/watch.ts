@@ -119,7 +119,7 @@ async function compare(
   let sources = instances;
   if (due) {
     const uids = (await archive.instances(studyInstanceUID)).map(({ sopInstanceUID }) => sopInstanceUID);
-    sources = uids.length - (await ownObjects(database, archive.name, uids)).size;
+    sources = uids.length - (await ownObjects(database, uids)).size;
   }
   const added = (sources ?? 0) - (before?.sources ?? 0);
   await database.transaction(async (transaction) => {

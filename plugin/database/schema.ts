@@ -189,6 +189,13 @@ const migrations: string[][] = [
     `create trigger instance_file after insert or delete on instance
        for each row execute function note_discarded_file()`,
   ],
+  [
+    // Our objects may be in several archives, rejected there, or accepted by one that answers no query.
+    `alter table result_object
+       add column accepted boolean not null default false,
+       add column role text not null default 'result' check (role in ('result', 'rejected', 'note'))`,
+    'create index result_object_uid on result_object (sop_instance_uid)',
+  ],
 ];
 
 /** Held while the schema is changed; any number that no one else takes. */

@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DicomPool } from '../../dicom/pool.ts';
 import { DicomError } from '../../dicom/reading/dicom-error.ts';
 import type { ScoredSlice } from '../../dicom/result.ts';
+import { rejectionNote } from '../../dicom/ko/key-object-selection.ts';
 import { REPORT_SOP_CLASSES } from '../../dicom/sr/measurement-report.ts';
 import { resultIdentity } from '../../dicom/writing/result-uid.ts';
 import { uidFrom } from '../../dicom/uid.ts';
-import { verifyStored, type Archive, type InstanceReference } from '../archive/archive.ts';
+import type { Archive, Destination, InstanceReference } from '../archive/archive.ts';
 import type { Database } from '../database/database.ts';
 import type { Logger } from '../log.ts';
 import { decide } from '../rules/decide.ts';
@@ -28,14 +29,13 @@ import { subjectOf } from '../scoring/subject.ts';
 import type { Settings } from '../settings.ts';
 import { version } from '../version.ts';
 import { TimeLimitError, type ScoreStudy } from './queue.ts';
+import { deliver } from './deliver.ts';
 import {
+  acceptedObjects,
   beginRun,
   dropScoring,
   lastFinished,
-  forgetResultObjects,
-  recordResultObjects,
   resultObjectsOf,
-  resultObjectsOnStudy,
   RunLostError,
   updateScoring,
   type Run,
@@ -48,6 +48,8 @@ export interface ScoreStudyContext {
   settings: Settings;
   database: Database;
   archives: Map<string, Archive>;
+  /** Where results may go; the archives are among them. */
+  destinations: Map<string, Destination>;
   pool: DicomPool;
   scorers: ScorerCache;
   /** Folder for fetched series. */
@@ -56,9 +58,6 @@ export interface ScoreStudyContext {
   worker: string;
   log: Logger;
 }
-
-/** Results that are sent to an archive in one request. */
-const objectsPerRequest = 8;
 
 /**
  * The job: ask the archive what it holds of a study, fetch the series that fits, score it, write the result
@@ -112,6 +111,8 @@ class StudyScoring {
   readonly #scoring: Scoring;
   readonly #run: Run;
   readonly #archive: Archive;
+  /** Where the plan sends the result. */
+  #destinations: Destination[] = [];
   readonly #folder: string;
   readonly #enter: (step: string) => Promise<void>;
   readonly #signal: AbortSignal;
@@ -144,6 +145,7 @@ class StudyScoring {
     await this.#enter('query');
     const sources = await sourceInstances(database, this.#archive, this.#scoring.studyInstanceUID);
     const plan = await this.#plan(sources);
+    if (!('reason' in plan)) this.#destinations = plan.to.map((name) => this.#destination(name));
     const before = await lastFinished(database, this.#scoring);
     const sourceFingerprint = uidFrom([
       ...sources.map(({ sopInstanceUID }) => sopInstanceUID).sort(),
@@ -189,30 +191,24 @@ class StudyScoring {
       (_kind, sopInstanceUID) => join(this.#folder, `${sopInstanceUID}.result`),
     );
     const score = await scoreSeries(pool, scorer, series, results.reporting, this.#signal);
-    const replaced = predecessor ? await resultObjectsOf(database, predecessor.id) : [];
-    const report = replaced.find(({ sopClassUID }) => measurementReports.includes(sopClassUID));
+    const replaced = predecessor
+      ? await Promise.all(
+          this.#destinations.map(({ name }) => resultObjectsOf(database, predecessor.id, name)),
+        )
+      : [];
+    const report = replaced.flat().find(({ sopClassUID }) => measurementReports.includes(sopClassUID));
     const objects = await results.finish(score, report);
 
-    const names = new Set(objects.map(({ sopInstanceUID }) => sopInstanceUID));
-    const ours = await resultObjectsOnStudy(database, this.#scoring);
-    // Of the result before, and of attempts that did not come to their end.
-    const obsolete = ours.filter(({ sopInstanceUID }) => !names.has(sopInstanceUID));
-    await recordResultObjects(database, this.#scoring, objects);
-    for (let i = 0; i < objects.length; i += objectsPerRequest) {
-      await this.#enter('store'); // between requests, another worker may have taken the job over
-      await this.#archive.store(
-        await Promise.all(
-          objects
-            .slice(i, i + objectsPerRequest)
-            .map(async ({ file, ...object }) => ({ ...object, bytes: await readFile(file) })),
-        ),
-      );
-    }
-    await this.#enter('verify');
-    await verifyStored(this.#archive, this.#scoring.studyInstanceUID, objects);
-    await this.#enter('replace');
-    if (await this.#archive.remove(this.#scoring.studyInstanceUID, obsolete)) {
-      await forgetResultObjects(database, this.#archive.name, obsolete);
+    for (const destination of this.#destinations) {
+      await deliver({
+        database,
+        log: this.#log,
+        scoring: this.#scoring,
+        destination,
+        objects,
+        enter: this.#enter,
+        rejectionNote: (rejected) => rejectionNote(result, series.instances[0].header.dataset, rejected),
+      });
     }
     await this.#finish({
       state: 'scored',
@@ -242,13 +238,27 @@ class StudyScoring {
     return { ...plan, bundle: (rule === plan.rule ? bundle : null) ?? plan.bundle }; // a retry keeps its bundle
   }
 
-  /** Whether all that a scoring wrote is still in the archive. */
+  #destination(name: string): Destination {
+    const destination = this.#context.destinations.get(name);
+    if (!destination) throw new Error(`no archive ${name} in the settings`);
+    return destination;
+  }
+
+  /** Whether all that a scoring wrote is still where it was sent, as far as that can be asked. */
   async #hasResults(scoring: Scoring): Promise<boolean> {
-    const present = new Set(
-      (await this.#archive.instances(scoring.studyInstanceUID)).map(({ sopInstanceUID }) => sopInstanceUID),
-    );
-    const objects = await resultObjectsOf(this.#context.database, scoring.id);
-    return objects.every(({ sopInstanceUID }) => present.has(sopInstanceUID));
+    const { database } = this.#context;
+    for (const destination of this.#destinations) {
+      const objects = await resultObjectsOf(database, scoring.id, destination.name);
+      if (objects.length === 0 && scoring.state === 'scored') return false; // sent elsewhere so far
+      const present = new Set(
+        (
+          (await destination.instances(scoring.studyInstanceUID)) ??
+          (await acceptedObjects(database, destination.name, scoring))
+        ).map(({ sopInstanceUID }) => sopInstanceUID),
+      );
+      if (!objects.every(({ sopInstanceUID }) => present.has(sopInstanceUID))) return false;
+    }
+    return true;
   }
 
   /** @param fitting the series that may be scored; all, if left out. Segments of them are looked at in any case. */

@@ -236,21 +236,63 @@ export async function sliceScores(on: Queryable, id: string): Promise<SliceRecor
   return row?.slices ?? [];
 }
 
+/** `rejected` ones are still in the archive, and named by a `note` that says not to use them. */
+type ResultRole = 'result' | 'rejected' | 'note';
+
 /** Enters the objects that a scoring writes, before they are written: from then on they are known as ours. */
 export async function recordResultObjects(
   on: Queryable,
-  { id, archive, studyInstanceUID }: Scoring,
+  archive: string,
+  { id, studyInstanceUID }: Scoring,
   objects: InstanceReference[],
+  role: ResultRole = 'result',
 ): Promise<void> {
   for (const [position, { sopInstanceUID, seriesInstanceUID, sopClassUID }] of objects.entries()) {
     await on.query(
       `insert into result_object (archive, sop_instance_uid, series_instance_uid, study_instance_uid,
-         sop_class_uid, scoring_id, position)
-       values ($1, $2, $3, $4, $5, $6, $7)
-       on conflict (archive, sop_instance_uid) do update set scoring_id = $6, position = $7`,
-      [archive, sopInstanceUID, seriesInstanceUID, studyInstanceUID, sopClassUID, id, position],
+         sop_class_uid, scoring_id, position, role)
+       values ($1, $2, $3, $4, $5, $6, $7, $8)
+       on conflict (archive, sop_instance_uid) do update set scoring_id = $6, position = $7, role = $8`,
+      [archive, sopInstanceUID, seriesInstanceUID, studyInstanceUID, sopClassUID, id, position, role],
     );
   }
+}
+
+/** Notes that an archive said it has stored objects. */
+export async function markAccepted(
+  on: Queryable,
+  archive: string,
+  objects: InstanceReference[],
+): Promise<void> {
+  await on.query(
+    'update result_object set accepted = true where archive = $1 and sop_instance_uid = any($2)',
+    [archive, objects.map(({ sopInstanceUID }) => sopInstanceUID)],
+  );
+}
+
+/** Notes that a rejection note names objects. */
+export async function markRejected(
+  on: Queryable,
+  archive: string,
+  objects: InstanceReference[],
+): Promise<void> {
+  await on.query(
+    "update result_object set role = 'rejected' where archive = $1 and sop_instance_uid = any($2)",
+    [archive, objects.map(({ sopInstanceUID }) => sopInstanceUID)],
+  );
+}
+
+/** What an archive said it has stored of a study's results. */
+export async function acceptedObjects(
+  on: Queryable,
+  archive: string,
+  { studyInstanceUID }: Scoring,
+): Promise<InstanceReference[]> {
+  return on.query<InstanceReference>(
+    `select ${referenceColumns} from result_object
+     where archive = $1 and study_instance_uid = $2 and accepted`,
+    [archive, studyInstanceUID],
+  );
 }
 
 /** Forgets objects that are no longer in the archive. */
@@ -268,34 +310,37 @@ export async function forgetResultObjects(
 const referenceColumns = `sop_instance_uid as "sopInstanceUID", series_instance_uid as "seriesInstanceUID",
   sop_class_uid as "sopClassUID"`;
 
-/** The objects that one scoring wrote, in the order in which it made them. */
-export async function resultObjectsOf(on: Queryable, scoringID: string): Promise<InstanceReference[]> {
+/** The objects that one scoring wrote into an archive, in the order in which it made them. */
+export async function resultObjectsOf(
+  on: Queryable,
+  scoringID: string,
+  archive: string,
+): Promise<InstanceReference[]> {
   return on.query<InstanceReference>(
-    `select ${referenceColumns} from result_object where scoring_id = $1 order by position`,
-    [scoringID],
+    `select ${referenceColumns} from result_object
+     where scoring_id = $1 and archive = $2 and role = 'result' order by position`,
+    [scoringID, archive],
   );
 }
 
-/** Everything that we wrote on a study, in whichever scoring. */
+/** Every result that we wrote on a study into an archive, in whichever scoring, and that was not rejected. */
 export async function resultObjectsOnStudy(
   on: Queryable,
-  { archive, studyInstanceUID }: Scoring,
+  archive: string,
+  studyInstanceUID: string,
 ): Promise<InstanceReference[]> {
   return on.query<InstanceReference>(
-    `select ${referenceColumns} from result_object where archive = $1 and study_instance_uid = $2`,
+    `select ${referenceColumns} from result_object
+     where archive = $1 and study_instance_uid = $2 and role = 'result'`,
     [archive, studyInstanceUID],
   );
 }
 
-/** Which of `sopInstanceUIDs` we wrote into an archive ourselves. */
-export async function ownObjects(
-  on: Queryable,
-  archive: string,
-  sopInstanceUIDs: string[],
-): Promise<Set<string>> {
+/** Which of `sopInstanceUIDs` we made ourselves, whichever archive we sent them to: archives forward. */
+export async function ownObjects(on: Queryable, sopInstanceUIDs: string[]): Promise<Set<string>> {
   const rows = await on.query<{ uid: string }>(
-    'select sop_instance_uid as uid from result_object where archive = $1 and sop_instance_uid = any($2)',
-    [archive, sopInstanceUIDs],
+    'select distinct sop_instance_uid as uid from result_object where sop_instance_uid = any($1)',
+    [sopInstanceUIDs],
   );
   return new Set(rows.map(({ uid }) => uid));
 }

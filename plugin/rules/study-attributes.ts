@@ -45,7 +45,6 @@ export async function sourceInstances(
   const instances = await archive.instances(studyInstanceUID);
   const own = await ownObjects(
     on,
-    archive.name,
     instances.map(({ sopInstanceUID }) => sopInstanceUID),
   );
   return instances.filter(({ sopInstanceUID }) => !own.has(sopInstanceUID));
