@@ -80,6 +80,8 @@ export interface PretrainingOptions extends Omit<BundleOptions, 'origin'> {
   readonly model: PretrainingModel;
   /** Of the bundle's profile; the paper's brain task's if left out. */
   readonly reductions?: Manifest['profile']['reductions'];
+  /** Which series the bundle's profile scores; any if left out. */
+  readonly series?: Manifest['profile']['series'];
   readonly epochs: number;
   readonly batchSize: number;
   readonly microBatch: number;
@@ -181,6 +183,7 @@ async function makeBundle(
   };
   const profile: Manifest['profile'] = {
     name,
+    ...(options.series && { series: options.series }),
     preprocessing,
     maxSlices: null,
     sampling: 'even',
