@@ -1,8 +1,8 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { sampleStudies } from '../../fixtures/brain-study.ts';
 import { writeMRSeries } from '../../fixtures/dicom-series.ts';
+import { sampleStudies } from '../../fixtures/head-studies.ts';
 import { stow } from '../../fixtures/stow.ts';
 import { scoredStudy } from '../../fixtures/worklist.ts';
 import { loadSettings } from '../settings.ts';
