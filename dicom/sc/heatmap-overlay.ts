@@ -21,18 +21,21 @@ const GREATEST_OPACITY = 0.5;
 /** Share of the rows that text may take. */
 const TEXT_SHARE = 0.36;
 
+/** Pixels that a picture needs at least to carry the notice legibly. */
+export const SMALLEST_PICTURE = { columns: 44, rows: 24 } as const;
+
 /**
  * The picture of a scored slice, as the Secondary Capture holds it: the slice in grey at its own rows and
  * columns, the anomaly map over it in colour (the stronger the less transparent), outlines of the regions
  * above the map's threshold, a colour scale, the slice's score, the bundle's title and "NOT FOR DIAGNOSTIC
  * USE". Small slices carry what fits; the notice and the percentile always.
  *
- * Throws where the slice is malformed or too small to carry the notice legibly (44 × 24 pixels).
+ * Throws where the slice is malformed or too small to carry the notice legibly (`SMALLEST_PICTURE`).
  */
 export function heatmapOverlay(heatmap: Heatmap, score: ScoreValues, bundleTitle: string): RgbImage {
   const { rows, columns, pixels } = heatmap;
   checkHeatmap(heatmap);
-  if (columns < 44 || rows < 24) {
+  if (columns < SMALLEST_PICTURE.columns || rows < SMALLEST_PICTURE.rows) {
     throw new RangeError(`${columns} × ${rows} pixels cannot carry the notice legibly`);
   }
   const image = { rows, columns, pixels: new Uint8Array(3 * rows * columns) };

@@ -125,6 +125,18 @@ describe('a chest profile', () => {
     expect(without.notScored).toMatchObject([{ reason: 'view LL, not PA or AP' }]);
   });
 
+  test('passes over what is too small for a legible picture, and says so', async () => {
+    const cr = { name: 'chest', seriesNumber: 2 }; // its UID is the first
+    const small = [(await writeCRImage(next(), { ...cr, rows: 23, columns: 60 })).path];
+    const reason = '1 slices: 60 × 23 pixels; no fewer than 44 × 24 are scored';
+    expect(await select(profile, small)).toEqual({ reason: expect.stringContaining(reason) as string });
+    const large = await view('PA', 1);
+    const series = selected(await select(profile, small, large));
+    expect([series.instances[0].path, series.notScored]).toMatchObject([large[0], [{ slices: 1 }]]);
+    const smallest = [(await writeCRImage(next(), { ...cr, rows: 24, columns: 44 })).path];
+    expect(selected(await select(profile, smallest)).instances[0].path).toBe(smallest[0]);
+  });
+
   test('refuses another body part and another modality, and says so', async () => {
     const hand = await view('PA', 4, { BodyPartExamined: 'HAND' });
     const ct = paths(await writeCTSeries(next(), { slices: 2 }));

@@ -1,5 +1,7 @@
 import type { DicomPool, InstanceHeader, SliceOptions } from '../../dicom/pool.ts';
 import { planeGeometry } from '../../dicom/plane-geometry.ts';
+import { numberOf } from '../../dicom/reading/attribute.ts';
+import { SMALLEST_PICTURE } from '../../dicom/sc/heatmap-overlay.ts';
 import { sortSeries, type SeriesSlice, type SliceStack } from '../../dicom/series.ts';
 import type { Profile } from '../../inference/bundle/profiles.ts';
 import { sampleSlices } from '../../inference/slice-sampling.ts';
@@ -8,7 +10,7 @@ import { brainMask } from './brain-mask.ts';
 import { greyValues } from './grey-values.ts';
 import type { Isolation, IsolationSource } from './isolation.ts';
 import { liverMask } from './liver-mask.ts';
-import { profileFit } from './profile-fit.ts';
+import { profileFit, type ProfileFit } from './profile-fit.ts';
 
 /** An instance in a file. */
 export interface SourceInstance {
@@ -58,8 +60,9 @@ export const SEGMENTATION = '1.2.840.10008.5.1.4.1.1.66.4';
 
 /**
  * The series that a study is scored by: of those with the most instances first (of several, that of the smallest
- * UID), the first of which a stack is what the profile scores; of its stacks the largest. A projection that does
- * not say its view is taken only where no other does. The stack is thinned out as the profile says.
+ * UID), the first of which a stack is what the profile scores; of its stacks the largest. What is too small for a
+ * legible picture is passed over. A projection that does not say its view is taken only where no other does. The
+ * stack is thinned out as the profile says.
  *
  * @returns the reason where none fits.
  */
@@ -150,12 +153,20 @@ class Selection {
     return stacks.map((stack) => ({ seriesInstanceUID, instances, stack }));
   }
 
-  #fit({ instances, stack }: Candidate) {
+  #fit({ instances, stack }: Candidate): ProfileFit {
+    const rows = numberOf(stack.attributes, '00280010') ?? Infinity;
+    const columns = numberOf(stack.attributes, '00280011') ?? Infinity;
+    // A score that no picture can show is of no use to a reader: such are thumbnails.
+    if (rows < SMALLEST_PICTURE.rows || columns < SMALLEST_PICTURE.columns) {
+      const { columns: least, rows: leastRows } = SMALLEST_PICTURE;
+      const reason = `${columns} × ${rows} pixels; no fewer than ${least} × ${leastRows} are scored`;
+      return { fits: 'no', reason };
+    }
     const [{ index, frame }] = stack.slices;
     const geometry = planeGeometry(instances[index].header.dataset, frame);
     return this.#profile.series
       ? profileFit(this.#profile.series, stack.attributes, geometry)
-      : ({ fits: 'yes' } as const);
+      : { fits: 'yes' };
   }
 
   #pass({ seriesInstanceUID, stack }: Candidate, reason: string): void {
