@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { executionProviders } from '../../inference/execution-provider.ts';
 import type { RuntimeSettings } from '../../inference/provider-choice.ts';
 import { precisions } from '../../inference/scoring-graph.ts';
+import { benchDicom } from './dicom.ts';
 import { benchNode } from './node.ts';
 import { benchScore } from './score.ts';
 import { benchTrain, trainParts } from './train.ts';
@@ -85,6 +86,15 @@ interface TrainArguments {
   checkpointing?: true;
   threads?: string;
 }
+
+program
+  .command('dicom')
+  .description('read, decode and window a CT series in each transfer syntax, next to pydicom and DCMTK')
+  .option('--slices <n>', 'of the series', '200')
+  .option('--rounds <n>', 'times that each reader gets its turn', '3')
+  .action(async (options: { slices: string; rounds: string }) => {
+    print(await benchDicom({ slices: Number(options.slices), rounds: Number(options.rounds) }));
+  });
 
 function print(results: object[]): void {
   if (program.opts<{ json?: true }>().json) console.log(JSON.stringify(results));
