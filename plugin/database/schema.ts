@@ -196,6 +196,13 @@ const migrations: string[][] = [
        add column role text not null default 'result' check (role in ('result', 'rejected', 'note'))`,
     'create index result_object_uid on result_object (sop_instance_uid)',
   ],
+  [
+    // What QIDO-RS searches compare, by bytes: so an index serves equality, ranges, and patterns that begin with text.
+    ...['00080020', '00080050', '00100020'].map(
+      (tag) => `create index study_${tag} on study (((attributes #>> '{${tag},Value,0}')) collate "C")`,
+    ),
+    `create index series_modality on series (((attributes #>> '{00080060,Value,0}')) collate "C", study_instance_uid)`,
+  ],
 ];
 
 /** Held while the schema is changed; any number that no one else takes. */

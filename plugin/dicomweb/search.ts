@@ -153,7 +153,7 @@ function condition({ path, value }: Match, fuzzy: boolean, parameters: unknown[]
   const [tag] = path;
   if (tag === modalitiesInStudy) {
     return `exists (select 1 from series m where m.study_instance_uid = s.study_instance_uid
-      and m.attributes #>> '{00080060,Value,0}' = any(${parameter(listOf(value))}))`;
+      and (m.attributes #>> '{00080060,Value,0}') collate "C" = any(${parameter(listOf(value))}))`;
   }
   const level = levelOf(tag);
   const attributes = `${tables[level]}.attributes`;
@@ -161,33 +161,35 @@ function condition({ path, value }: Match, fuzzy: boolean, parameters: unknown[]
   const identifier = { '0020000D': keys.study, '0020000E': keys.series, '00080018': keys.instance }[tag];
   if (identifier !== undefined && path.length === 1)
     return `${identifier} = any(${parameter(listOf(value))})`;
-  // One value of many, or one component group of a name, is enough. A single one is found by its index.
+  // One value of many, or one component group of a name, is enough. A single one is found by its index, if it has one.
   if (path.length === 1 && multiplicityOf(tag) === '1' && vr !== 'PN') {
-    return `(${comparison(`${attributes} #>> '{${tag},Value,0}'`, vr, value, fuzzy, parameter)})`;
+    return `(${comparison(`(${attributes} #>> '{${tag},Value,0}')`, vr, value, fuzzy, parameter)})`;
   }
   const steps = path.map((step) => `."${step}".Value[*]`).join('') + (vr === 'PN' ? '.*' : '');
   return `exists (select 1 from jsonb_path_query(${attributes}, '$${steps}') as found(value)
     where ${comparison(`(found.value #>> '{}')`, vr, value, fuzzy, parameter)})`;
 }
 
+/** Compares by bytes, as the indexes are ordered. */
 function comparison(
-  text: string,
+  textOfAttribute: string,
   vr: string,
   value: string,
   fuzzy: boolean,
   parameter: (of: unknown) => string,
 ): string {
+  if (vr === 'PN') return nameComparison(textOfAttribute, value, fuzzy, parameter);
+  const text = `${textOfAttribute} collate "C"`;
   if (vr === 'UI') return `${text} = any(${parameter(listOf(value))})`;
   const range = ['DA', 'TM', 'DT'].includes(vr) ? /^([^-]*)-([^-]*)$/.exec(value) : null;
   if (range) {
     const [, from, to] = range;
     const ends = [];
-    if (from) ends.push(`${text} collate "C" >= ${parameter(from)}`);
+    if (from) ends.push(`${text} >= ${parameter(from)}`);
     // A time to the minute ends with its last second: `~` is behind every digit.
-    if (to) ends.push(`${text} collate "C" <= ${parameter(`${to}~`)}`);
+    if (to) ends.push(`${text} <= ${parameter(`${to}~`)}`);
     return ends.join(' and ') || 'true';
   }
-  if (vr === 'PN') return nameComparison(text, value, fuzzy, parameter);
   if (/[*?]/.test(value)) return `${text} like ${parameter(pattern(value))}`;
   return `${text} = ${parameter(value)}`;
 }
