@@ -1,4 +1,5 @@
 import { mountWeights, openBundle, weightsFolder } from './bundle/registry.ts';
+import { calibrationOf } from './bundle/schema.ts';
 import type { Bundle } from './bundle/schema.ts';
 import { BatchLimit } from './batch-limit.ts';
 import { calibrate } from './calibration.ts';
@@ -13,17 +14,21 @@ import { Session } from './session.ts';
 
 export type { Bundle, CalibratedScore, InputSlice };
 
-/**
- * A slice's score. It is compared with the scores of normal studies, each the largest of its slices: the study's
- * own values are those of its highest slice.
- */
-export interface SliceScore extends CalibratedScore {
+/** What the model says of a slice. */
+export interface RawSliceScore {
+  readonly rawScore: number;
   /** mapRows × mapColumns, row-major; higher is more abnormal. */
   readonly map: Float32Array;
   readonly mapRows: number;
   readonly mapColumns: number;
   readonly gridToSlice: Affine;
 }
+
+/**
+ * A slice's score. It is compared with the scores of normal studies, each the largest of its slices: the study's
+ * own values are those of its highest slice.
+ */
+export type SliceScore = RawSliceScore & CalibratedScore;
 
 export interface ScorerOptions {
   /** Slices that run through the model together, at most: fewer where memory does not suffice. */
@@ -87,12 +92,24 @@ export class Scorer {
 
   /**
    * Scores in order, as the slices come. While one batch runs, the next is prepared; no more than two batches
-   * are held. Throws if the thread ends, or, with the signal's reason, when the signal is aborted.
+   * are held. Throws if the bundle is not calibrated, the thread ends, or, with the signal's reason, when the
+   * signal is aborted.
    */
   async *score(
     slices: Iterable<InputSlice> | AsyncIterable<InputSlice>,
     signal?: AbortSignal,
   ): AsyncGenerator<SliceScore, void, undefined> {
+    const calibration = calibrationOf(this.bundle);
+    for await (const raw of this.scoreRaw(slices, signal)) {
+      yield { ...raw, ...calibrate(calibration, raw.rawScore) };
+    }
+  }
+
+  /** As `score`, of a bundle that need not be calibrated. */
+  async *scoreRaw(
+    slices: Iterable<InputSlice> | AsyncIterable<InputSlice>,
+    signal?: AbortSignal,
+  ): AsyncGenerator<RawSliceScore, void, undefined> {
     const run = (batch: Prepared[]) => {
       const scores = withSignal(
         this.#batches.run(batch, (part) => this.#run(part)),
@@ -102,7 +119,7 @@ export class Scorer {
       scores.catch(() => undefined);
       return scores;
     };
-    let running: Promise<SliceScore[]> | undefined;
+    let running: Promise<RawSliceScore[]> | undefined;
     let batch: Prepared[] = [];
     for await (const slice of slices) {
       signal?.throwIfAborted();
@@ -121,7 +138,7 @@ export class Scorer {
   studyScore(scores: readonly Pick<CalibratedScore, 'rawScore'>[]): CalibratedScore {
     if (scores.length === 0) throw new Error('a study without scored slices has no score');
     const highest = scores.reduce((max, { rawScore }) => Math.max(max, rawScore), -Infinity);
-    return calibrate(this.bundle.calibration, highest);
+    return calibrate(calibrationOf(this.bundle), highest);
   }
 
   /** Whether the thread is gone: the scorer must be opened again. */
@@ -142,7 +159,7 @@ export class Scorer {
     return { input, gridToSlice };
   }
 
-  async #run(batch: readonly Prepared[]): Promise<SliceScore[]> {
+  async #run(batch: readonly Prepared[]): Promise<RawSliceScore[]> {
     const size = this.bundle.model.imageSize;
     const data = new Float32Array(batch.length * 3 * size * size);
     batch.forEach(({ input }, i) => {
@@ -150,7 +167,7 @@ export class Scorer {
     });
     const { score, map } = await this.#session.run({ x: { data, dims: [batch.length, 3, size, size] } });
     return batch.map((prepared, i) => ({
-      ...calibrate(this.bundle.calibration, score.data[i]),
+      rawScore: score.data[i],
       map: map.data.slice(i * size * size, (i + 1) * size * size),
       mapRows: size,
       mapColumns: size,

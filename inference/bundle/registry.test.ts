@@ -42,7 +42,7 @@ function manifest(change: Partial<Manifest>): Manifest {
 describe('the untrained bundle', () => {
   test('says what it is, and is sound', async () => {
     expect(bundle.title).toBe('Scores mean nothing (UNTRAINED)');
-    expect(bundle.calibration.scores).toHaveLength(39);
+    expect(bundle.calibration!.scores).toHaveLength(39);
     expect((await verifyBundle(root, 'untrained')).referenceScore).toBe(bundle.reference.rawScore);
   });
 

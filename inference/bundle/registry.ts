@@ -8,7 +8,7 @@ import { writeAtomically } from '../atomic-file.ts';
 import type { MountedWeights } from '../model/parameters.ts';
 import { openSafetensors, writeSafetensors } from '../safetensors.ts';
 import type { TensorValues } from '../safetensors.ts';
-import { bundleWeights, manifestSchema, nameSchema } from './schema.ts';
+import { bundleWeights, calibrationOf, manifestSchema, nameSchema } from './schema.ts';
 import type { Bundle, BundleWeights, Manifest } from './schema.ts';
 
 /*
@@ -107,9 +107,10 @@ export async function addWeights(
   return { prefix, sha256, bytes: size };
 }
 
-/** Makes a bundle the one that scores for its profile, from one job to the next. */
+/** Makes a bundle the one that scores for its profile, from one job to the next. Throws if it is not calibrated. */
 export async function promote(root: string, reference: string): Promise<Bundle> {
   const bundle = await openBundle(root, reference);
+  calibrationOf(bundle);
   const profile = bundle.profile.name;
   const history = await promotionHistory(root, profile);
   if (history.at(-1) !== bundle.id) await writeHistory(root, profile, [...history, bundle.id]);

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { calibrationSchema } from '../calibration.ts';
+import type { Calibration } from '../calibration.ts';
 import { modelConfigSchema } from '../model/config.ts';
 import { imageReductionSchema, mapReductionSchema } from '../model/scores.ts';
 
@@ -128,7 +129,8 @@ export const manifestSchema = z
     weights: z.array(weightsSchema),
     /** One for QFAE, several for DDAD. */
     heads: z.array(headSchema).min(1),
-    calibration: calibrationSchema,
+    /** null: not calibrated yet. Such a bundle can be calibrated, but neither promoted nor scored with. */
+    calibration: calibrationSchema.nullable(),
     provenance: provenanceSchema,
     reference: referenceSchema,
     metrics: z.record(z.string(), z.number()),
@@ -149,4 +151,10 @@ export interface Bundle extends Manifest {
 /** Every weight file that a bundle names. */
 export function bundleWeights({ weights, heads }: Manifest): BundleWeights[] {
   return [...weights, ...heads.flatMap((head) => head.weights)];
+}
+
+/** The calibration of a bundle. Throws if it has none yet, saying what to do. */
+export function calibrationOf({ id, calibration }: Pick<Bundle, 'id' | 'calibration'>): Calibration {
+  if (calibration) return calibration;
+  throw new Error(`bundle ${id} is not calibrated: qfae calibrate --bundle ${id} --normal FOLDER`);
 }

@@ -27,7 +27,7 @@ async function scoreReference(root: string, id: string): Promise<number> {
   try {
     const side = scorer.bundle.model.imageSize;
     const pixels = Buffer.from(scorer.bundle.reference.pixels, 'base64');
-    const { value } = await scorer.score([{ pixels, rows: side, columns: side }]).next();
+    const { value } = await scorer.scoreRaw([{ pixels, rows: side, columns: side }]).next();
     return value!.rawScore;
   } finally {
     await scorer.close();

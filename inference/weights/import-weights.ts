@@ -27,9 +27,11 @@ export async function importWeights(
 ): Promise<StoredWeights[]> {
   const state = await readState(path);
   const sourceSha256 = await hashFile(path);
-  const stored = [];
+  const stored: StoredWeights[] = [];
   for (const { state: part, ...content } of parts(state, target)) {
-    stored.push(await storeWeights(root, part, { ...content, ...origin, sourceSha256 }));
+    const encoders =
+      content.content === 'head' ? { encoders: stored.map((encoder) => encoder.sha256) } : undefined;
+    stored.push(await storeWeights(root, part, { ...content, ...encoders, ...origin, sourceSha256 }));
   }
   return stored;
 }
@@ -77,7 +79,8 @@ function checkpointParts(state: StateDictionary): Part[] {
     }
   }
   if (encoders.size === 0) throw new Error('a QFAE checkpoint without encoder');
-  const parts = [...encoders].map(([prefix, encoder]) => ({
+  const inOrder = [...encoders].sort(([a], [b]) => (a < b ? -1 : 1));
+  const parts = inOrder.map(([prefix, encoder]) => ({
     content: 'encoder' as const,
     names: 'timm' as const,
     vit: vitShape(encoder),

@@ -29,6 +29,8 @@ const recordSchema = z.strictObject({
   ]),
   /** Where the parameters stand in a QFAE model; stored without it. */
   prefix: z.string(),
+  /** Of a head: the SHA-256 of the encoders that it was trained with, in their order. */
+  encoders: z.array(sha256).optional(),
   vit: z
     .strictObject({
       dim: size,

@@ -330,7 +330,7 @@ describe('bundles', () => {
     );
     const card = await call(`/bundles/${id}`, '/bundles/{bundle}');
     expect(card.body).toMatchObject({
-      calibration: { scores: manifest.calibration.scores },
+      calibration: { scores: manifest.calibration!.scores },
       heads: ['qfae'],
     });
 

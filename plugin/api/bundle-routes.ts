@@ -10,7 +10,7 @@ import {
   readBundle,
   rollback,
 } from '../../inference/bundle/registry.ts';
-import { nameSchema, type Bundle } from '../../inference/bundle/schema.ts';
+import { calibrationOf, nameSchema, type Bundle } from '../../inference/bundle/schema.ts';
 import { verifyBundle } from '../../inference/bundle/verify.ts';
 import { enterEvent } from '../events/event-log.ts';
 import { ruleBook } from '../rules/rule-book.ts';
@@ -52,13 +52,16 @@ const bundleCardSchema = answerSchema(
       predecessor: z.string().optional(),
     }),
     metrics: z.record(z.string(), z.number()),
-    calibration: z.object({
-      /** False-positive rate of the threshold. */
-      alpha: z.number(),
-      /** Raw scores of held-out normal studies, ascending. */
-      scores: z.array(z.number()),
-      mapThreshold: z.number(),
-    }),
+    /** null: not calibrated yet, and not to be promoted. */
+    calibration: z
+      .object({
+        /** False-positive rate of the threshold. */
+        alpha: z.number(),
+        /** Raw scores of held-out normal studies, ascending. */
+        scores: z.array(z.number()),
+        mapThreshold: z.number(),
+      })
+      .nullable(),
     heads: z.array(z.string()),
     weightBytes: z.number().int(),
   }),
@@ -137,7 +140,7 @@ export function bundleRoutes({ database, settings }: ApiContext): Route[] {
       async handle({ parameters }) {
         const bundle = await openBundle(root, await known(parameters.bundle));
         const { software, trainingStudies, calibrationStudies, seed, predecessor } = bundle.provenance;
-        const { alpha, scores, mapThreshold } = bundle.calibration;
+        const { calibration } = bundle;
         const weights = [...bundle.weights, ...bundle.heads.flatMap((head) => head.weights)];
         return {
           ...(await describe(bundle)),
@@ -150,7 +153,11 @@ export function bundleRoutes({ database, settings }: ApiContext): Route[] {
             ...(predecessor !== undefined && { predecessor }),
           },
           metrics: bundle.metrics,
-          calibration: { alpha, scores, mapThreshold },
+          calibration: calibration && {
+            alpha: calibration.alpha,
+            scores: calibration.scores,
+            mapThreshold: calibration.mapThreshold,
+          },
           heads: bundle.heads.map(({ name }) => name),
           weightBytes: weights.reduce((sum, { bytes }) => sum + bytes, 0),
         };
@@ -166,7 +173,8 @@ export function bundleRoutes({ database, settings }: ApiContext): Route[] {
       problems: [403, 404, 409],
       async handle({ parameters }) {
         const id = await known(parameters.bundle);
-        await verifyBundle(root, id).catch((error: unknown) => {
+        const verified = verifyBundle(root, id).then(async () => calibrationOf(await openBundle(root, id)));
+        await verified.catch((error: unknown) => {
           throw new Problem(409, (error as Error).message);
         });
         return tell(await promote(root, id));

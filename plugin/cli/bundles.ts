@@ -1,12 +1,20 @@
-import { Command } from 'commander';
+import { readFile } from 'node:fs/promises';
+import { Command, Option } from 'commander';
+import { z } from 'zod';
 import { exportBundle, importBundle } from '../../inference/bundle/bundle-archive.ts';
+import { bundleFromWeights } from '../../inference/bundle/from-weights.ts';
+import type { ProfileName } from '../../inference/bundle/profiles.ts';
 import { bundleID, listBundles, openBundle, promote, rollback } from '../../inference/bundle/registry.ts';
 import { removeBundle } from '../../inference/bundle/remove.ts';
 import type { Bundle } from '../../inference/bundle/schema.ts';
 import { ensureUntrained } from '../../inference/bundle/untrained.ts';
 import { verifyBundle } from '../../inference/bundle/verify.ts';
+import { modelConfigSchema } from '../../inference/model/config.ts';
+import type { ModelConfig } from '../../inference/model/config.ts';
+import { tasks } from '../../inference/model/presets.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { loadSettings } from '../settings.ts';
+import { version } from '../version.ts';
 
 /** `qfae bundles`: what can score, whether it is what it was, and which one scores. */
 export function bundlesCommand(): Command {
@@ -22,10 +30,12 @@ export function bundlesCommand(): Command {
       const root = await bundleRoot();
       for (const { bundle, promoted } of await listBundles(root)) {
         const { id, title, profile } = bundle;
+        const calibrated = bundle.calibration !== null;
+        const state = promoted ? '  promoted' : calibrated ? '' : '  not calibrated';
         console.log(
           options.json
-            ? JSON.stringify({ type: 'bundle', id, title, profile: profile.name, promoted })
-            : `${id}  ${profile.name}${promoted ? '  promoted' : ''}  ${title}`,
+            ? JSON.stringify({ type: 'bundle', id, title, profile: profile.name, promoted, calibrated })
+            : `${id}  ${profile.name}${state}  ${title}`,
         );
       }
     });
@@ -48,6 +58,29 @@ export function bundlesCommand(): Command {
       const id = await bundleID(root, reference);
       await verifyBundle(root, id);
       console.log(`${id}: files and reference score are as recorded`);
+    });
+
+  changing('create', 'make a bundle of imported weights; it scores once it is calibrated and promoted')
+    .addOption(
+      new Option('--profile <name>', 'task of the paper').choices(Object.keys(tasks)).makeOptionMandatory(),
+    )
+    .requiredOption('--checkpoint <weights>', 'trained head: first digits of its SHA-256, or its source')
+    .option(
+      '--perceptual <weights>',
+      'weights of the perceptual model (default: the only ones that the model can take)',
+    )
+    .option('--model <file>', 'configuration of the model, JSON (default: the paper’s for the profile)')
+    .option('--title <text>', 'as a reader sees it')
+    .action(async ({ profile, model: file, title, ...weights }: CreateOptions & JsonOption) => {
+      const root = await bundleRoot();
+      const bundle = await bundleFromWeights(root, {
+        profile,
+        ...weights,
+        title: title ?? `QFAE ${profile}`,
+        software: `qfae ${version}`,
+        ...(file !== undefined && { model: await readModelConfig(file) }),
+      });
+      tell(weights, 'created', bundle);
     });
 
   changing('import', 'add the bundle of an exported file, if its reference input scores as recorded')
@@ -99,6 +132,14 @@ export function bundlesCommand(): Command {
   }
 }
 
+interface CreateOptions {
+  profile: ProfileName;
+  checkpoint: string;
+  perceptual?: string;
+  model?: string;
+  title?: string;
+}
+
 interface JsonOption {
   json?: true;
 }
@@ -110,6 +151,15 @@ function tell({ json }: JsonOption, action: string, { id, title, profile }: Bund
       ? JSON.stringify({ type: 'bundle', action, id, title, profile: profile.name })
       : `${action}: ${id}  ${profile.name}  ${title}`,
   );
+}
+
+async function readModelConfig(path: string): Promise<ModelConfig> {
+  try {
+    return modelConfigSchema.parse(JSON.parse(await readFile(path, 'utf8')));
+  } catch (error) {
+    const reason = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
+    throw new Error(`${path} is not the configuration of a model: ${reason}`, { cause: error });
+  }
 }
 
 /** The data folder, with the bundle that is always there. */

@@ -79,7 +79,8 @@ export function evaluateCommand(): Command {
     });
 }
 
-function regularExpression(text: string): RegExp {
+/** An option's value as a regular expression. */
+export function regularExpression(text: string): RegExp {
   try {
     return new RegExp(text, 'u');
   } catch (error) {

@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { SettingsError } from '../settings.ts';
 import { version } from '../version.ts';
 import { bundlesCommand } from './bundles.ts';
+import { calibrateCommand } from './calibrate.ts';
 import { doctorCommand } from './doctor.ts';
 import { evaluateCommand } from './evaluate.ts';
 import { gpuCommand } from './gpu.ts';
@@ -23,6 +24,7 @@ const program = new Command('qfae')
   .addCommand(workerCommand())
   .addCommand(jobsCommand())
   .addCommand(scoreCommand())
+  .addCommand(calibrateCommand())
   .addCommand(evaluateCommand())
   .addCommand(pretrainCommand())
   .addCommand(trainCommand())

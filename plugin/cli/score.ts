@@ -229,7 +229,7 @@ function printJson(line: object): void {
 }
 
 /** Every file below `paths`, in order; `named` are those that were given by name, not found in a folder. */
-async function filesIn(paths: string[]): Promise<{ path: string; named: boolean }[]> {
+export async function filesIn(paths: string[]): Promise<{ path: string; named: boolean }[]> {
   const files: { path: string; named: boolean }[] = [];
   for (const path of paths) {
     if (!(await stat(path)).isDirectory()) {

@@ -124,7 +124,7 @@ test('training lowers the loss and makes a bundle that verifies; killed at any m
 
   await verifyBundle(join(folder, 'data'), id);
   const { bundle } = (await listBundles(join(folder, 'data'))).find(({ bundle }) => bundle.id === id)!;
-  expect(bundle.calibration.scores).toHaveLength(19);
+  expect(bundle.calibration!.scores).toHaveLength(19);
   expect(bundle.provenance).toMatchObject({ origin: 'trained', trainingStudies: 8, calibrationStudies: 19 });
 
   const seed = Date.now() % 100_000;

@@ -1,6 +1,7 @@
 import type { DicomJson } from '../../dicom/dicom-json.ts';
 import type { Algorithm, ResultContext } from '../../dicom/result.ts';
 import { uidFrom } from '../../dicom/uid.ts';
+import { calibrationOf } from '../../inference/bundle/schema.ts';
 import type { Bundle } from '../../inference/bundle/schema.ts';
 import type { Settings } from '../settings.ts';
 import { version } from '../version.ts';
@@ -32,8 +33,8 @@ export function resultContext(
     sourceUIDs: [...new Set(sourceUIDs)].sort(),
     algorithm: algorithmOf(bundle),
     bundleTitle: bundle.title,
-    falsePositiveRate: bundle.calibration.alpha,
-    mapThreshold: bundle.calibration.mapThreshold,
+    falsePositiveRate: calibrationOf(bundle).alpha,
+    mapThreshold: calibrationOf(bundle).mapThreshold,
     outputSettings: JSON.stringify(outputs),
     performedAt,
   };

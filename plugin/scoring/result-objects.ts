@@ -11,6 +11,7 @@ import { secondaryCapture } from '../../dicom/sc/secondary-capture.ts';
 import { maskAboveThreshold } from '../../dicom/seg/bit-mask.ts';
 import { segmentation } from '../../dicom/seg/segmentation.ts';
 import { measurementReport } from '../../dicom/sr/measurement-report.ts';
+import { calibrationOf } from '../../inference/bundle/schema.ts';
 import type { Bundle } from '../../inference/bundle/schema.ts';
 import { mapPercentiles } from '../../inference/calibration.ts';
 import type { Settings } from '../settings.ts';
@@ -66,7 +67,7 @@ export class ResultObjects {
       each: async ({ heatmap, index }) => {
         if (this.#writes('seg')) this.#masks.push(maskAboveThreshold(heatmap));
         if (!this.#writes('pmap')) return;
-        const percentiles = mapPercentiles(bundle.calibration, mapOnSlice(heatmap));
+        const percentiles = mapPercentiles(calibrationOf(bundle), mapOnSlice(heatmap));
         // The first one replaces what a run that was cut short has left.
         await writeFile(this.#framesFile, parametricMapFrame(percentiles), { flag: index === 0 ? 'w' : 'a' });
       },

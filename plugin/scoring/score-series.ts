@@ -1,6 +1,7 @@
 import type { DicomPool } from '../../dicom/pool.ts';
 import type { Heatmap, ScoredSlice, ScoreValues } from '../../dicom/result.ts';
 import { contours } from '../../dicom/writing/contour.ts';
+import { calibrationOf } from '../../inference/bundle/schema.ts';
 import type { Bundle } from '../../inference/bundle/schema.ts';
 import type { InputSlice, Scorer, SliceScore } from '../../inference/scorer.ts';
 import type { SelectedSeries } from './series-selection.ts';
@@ -88,7 +89,7 @@ async function* decode(
 export function heatmapOf(score: SliceScore, slice: InputSlice, bundle: Bundle): Heatmap {
   const { rows, columns, pixels } = slice;
   const { map, mapRows, mapColumns, gridToSlice } = score;
-  const { mapThreshold } = bundle.calibration;
+  const { mapThreshold } = calibrationOf(bundle);
   return { rows, columns, pixels, map, mapRows, mapColumns, gridToSlice, mapThreshold };
 }
 

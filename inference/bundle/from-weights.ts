@@ -1,0 +1,161 @@
+import { modelConfig, tasks } from '../model/presets.ts';
+import type { ModelConfig, VitConfig } from '../model/config.ts';
+import { normalise } from '../preprocess.ts';
+import { openSafetensors } from '../safetensors.ts';
+import { scoringGraph } from '../scoring-graph.ts';
+import { Session } from '../session.ts';
+import { listWeights } from '../weights/store.ts';
+import type { StoredWeights } from '../weights/store.ts';
+import { taskProfile } from './profiles.ts';
+import type { ProfileName } from './profiles.ts';
+import { addBundle, mountWeights, weightsFolder, weightsPath } from './registry.ts';
+import type { Bundle, Manifest } from './schema.ts';
+
+const REFERENCE_TOLERANCE = 1e-4;
+
+export interface BundleParts {
+  /** Name of the bundle and of its profile. */
+  readonly profile: ProfileName;
+  /** The trained head: first digits of its SHA-256, or its source. Its encoders are those that it came with. */
+  readonly checkpoint: string;
+  /** The perceptual model; if left out, the only imported weights that the configuration can take. */
+  readonly perceptual?: string;
+  /** The paper's for the profile, at the decoder patch size of the head, if left out. */
+  readonly model?: ModelConfig;
+  readonly title: string;
+  readonly software: string;
+}
+
+/**
+ * Makes a bundle of imported weights and adds it; it is not calibrated. Throws if weights are missing, or have
+ * shapes that the configuration does not.
+ */
+export async function bundleFromWeights(root: string, parts: BundleParts): Promise<Bundle> {
+  const stored = await listWeights(root);
+  const head = named(stored, 'head', parts.checkpoint);
+  const encoders = (head.encoders ?? []).map((sha256) => named(stored, 'encoder', sha256));
+  const config = parts.model ?? modelConfig(tasks[parts.profile], await decoderPatchSize(root, head));
+  if (encoders.length !== config.encoders.length) {
+    throw new Error(
+      `${head.source} has ${encoders.length} encoders, the model of ${parts.profile} has ${config.encoders.length}`,
+    );
+  }
+  const perceptual =
+    parts.perceptual === undefined
+      ? fitting(stored, config.perceptual.vit)
+      : named(stored, 'encoder', parts.perceptual);
+  const model: ModelConfig = {
+    ...config,
+    encoders: config.encoders.map((encoder, i) => ({
+      ...encoder,
+      vit: withPositions(encoder.vit, encoders[i]),
+    })),
+    perceptual: { ...config.perceptual, vit: withPositions(config.perceptual.vit, perceptual) },
+  };
+  const mounted = ({ sha256, bytes }: StoredWeights, prefix: string) => ({ prefix, sha256, bytes });
+  const manifest = {
+    schemaVersion: 1 as const,
+    name: parts.profile,
+    title: parts.title,
+    profile: taskProfile(parts.profile),
+    model,
+    weights: [
+      ...encoders.map((encoder, i) => mounted(encoder, `encoders.${i}.model.`)),
+      mounted(perceptual, 'perceptual.'),
+    ],
+    heads: [{ name: 'qfae', weights: [mounted(head, '')] }],
+  };
+  return addBundle(root, {
+    ...manifest,
+    calibration: null,
+    provenance: {
+      software: parts.software,
+      origin: 'imported',
+      trainingStudies: 0,
+      calibrationStudies: 0,
+      studyHashes: [],
+    },
+    reference: await scoreReference(root, manifest),
+    metrics: {},
+  });
+}
+
+/** The imported weights that a reference means. Throws if there are none, or several. */
+function named(
+  stored: readonly StoredWeights[],
+  content: StoredWeights['content'],
+  reference: string,
+): StoredWeights {
+  const found = stored.filter(
+    (weights) =>
+      weights.content === content &&
+      (weights.source === reference || (reference.length >= 6 && weights.sha256.startsWith(reference))),
+  );
+  return only(found, `${content} ${reference}`);
+}
+
+/** The only imported encoder that `vit` can be. */
+function fitting(stored: readonly StoredWeights[], vit: VitConfig): StoredWeights {
+  const found = stored.filter(
+    (weights) =>
+      weights.vit &&
+      Object.entries(weights.vit).every(
+        ([key, value]) => key === 'positionGrid' || vit[key as keyof VitConfig] === value,
+      ),
+  );
+  return only(found, `perceptual model (dim ${vit.dim}, ${vit.depth} blocks, patch ${vit.patchSize})`);
+}
+
+function only(found: readonly StoredWeights[], what: string): StoredWeights {
+  if (found.length === 1) return found[0];
+  if (found.length === 0) throw new Error(`no ${what} among the imported weights: see qfae weights list`);
+  throw new Error(`several imported weights are ${what}: ${found.map(({ sha256 }) => sha256).join(', ')}`);
+}
+
+/** Positions are resampled from the grid that the weights have. */
+function withPositions(vit: VitConfig, { vit: stored }: StoredWeights): VitConfig {
+  return { ...vit, positionGrid: stored?.positionGrid ?? vit.positionGrid };
+}
+
+/** The decoder predicts 3 channels of each pixel of a patch. */
+async function decoderPatchSize(root: string, { sha256, source }: StoredWeights): Promise<8 | 16 | 32> {
+  const { tensors } = await openSafetensors(weightsPath(root, sha256));
+  const [values] = tensors.get('decoder.decoder_prediction.bias')?.shape ?? [];
+  const patchSize = ([8, 16, 32] as const).find((patchSize) => 3 * patchSize ** 2 === values);
+  if (patchSize === undefined) throw new Error(`${source} has none of the paper’s decoder patch sizes`);
+  return patchSize;
+}
+
+/** A picture that is the same everywhere, and its score. Throws if the weights do not fit the model. */
+async function scoreReference(
+  root: string,
+  manifest: Pick<Manifest, 'model' | 'profile' | 'weights' | 'heads'>,
+): Promise<Manifest['reference']> {
+  const side = manifest.model.imageSize;
+  const pixels = disc(side);
+  const session = await Session.open({
+    graph: scoringGraph(manifest, await mountWeights(root, manifest)).toBytes(),
+    weightsFolder: weightsFolder(root),
+  });
+  try {
+    const data = new Float32Array(3 * pixels.length);
+    normalise(pixels, manifest.profile.preprocessing, data);
+    const { score } = await session.run({ x: { data, dims: [1, 3, side, side] } });
+    return {
+      pixels: Buffer.from(pixels).toString('base64'),
+      rawScore: score.data[0],
+      tolerance: REFERENCE_TOLERANCE,
+    };
+  } finally {
+    await session.close();
+  }
+}
+
+/** A bright disc with a darker one inside, off its middle. */
+function disc(side: number): Uint8Array {
+  return Uint8Array.from({ length: side * side }, (_, i) => {
+    const [x, y] = [(i % side) / side, Math.floor(i / side) / side];
+    if ((x - 0.6) ** 2 + (y - 0.4) ** 2 < 0.01) return 60;
+    return (x - 0.5) ** 2 + (y - 0.5) ** 2 < 0.16 ? 150 : 0;
+  });
+}
