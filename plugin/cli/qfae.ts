@@ -9,6 +9,7 @@ import { evaluateCommand } from './evaluate.ts';
 import { gpuCommand } from './gpu.ts';
 import { jobsCommand } from './jobs.ts';
 import { pretrainCommand } from './pretrain.ts';
+import { reindexCommand } from './reindex.ts';
 import { rulesCommand } from './rules.ts';
 import { scoreCommand } from './score.ts';
 import { serveCommand } from './serve.ts';
@@ -23,6 +24,7 @@ const program = new Command('qfae')
   .addCommand(serveCommand())
   .addCommand(workerCommand())
   .addCommand(jobsCommand())
+  .addCommand(reindexCommand())
   .addCommand(scoreCommand())
   .addCommand(calibrateCommand())
   .addCommand(evaluateCommand())

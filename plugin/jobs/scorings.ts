@@ -258,6 +258,32 @@ export async function recordResultObjects(
   }
 }
 
+/**
+ * Enters a result that was found in an archive, and of whose scoring nothing is known any more.
+ *
+ * @param objects the current report first
+ * @returns false where the study has a scoring.
+ */
+export async function enterFoundResult(
+  database: Database,
+  { archive, studyInstanceUID }: StudyInArchive,
+  objects: InstanceReference[],
+  { requestedAt, bundle, score }: Pick<Scoring, 'requestedAt' | 'bundle' | 'score'>,
+): Promise<boolean> {
+  return database.transaction(async (transaction) => {
+    const [scoring] = await transaction.query<Scoring>(
+      `insert into scoring (archive, study_instance_uid, requested_at, finished_at, state, bundle, score)
+       select $1, $2, $3::timestamptz, $3::timestamptz, 'scored', $4, $5::jsonb
+       where not exists (select 1 from scoring where archive = $1 and study_instance_uid = $2)
+       returning ${scoringColumns}`,
+      [archive, studyInstanceUID, requestedAt, bundle, score && JSON.stringify(score)],
+    );
+    if (!(scoring as Scoring | undefined)) return false;
+    await recordResultObjects(transaction, archive, scoring, objects);
+    return true;
+  });
+}
+
 /** Notes that an archive said it has stored objects. */
 export async function markAccepted(
   on: Queryable,
