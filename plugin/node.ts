@@ -6,6 +6,7 @@ import { DicomPool } from '../dicom/pool.ts';
 import { ensureUntrained } from '../inference/bundle/untrained.ts';
 import { chooseRuntime } from '../inference/provider-choice.ts';
 import { openArchives } from './archive/archives.ts';
+import { noteForgotten } from './arrival/arrivals.ts';
 import { CompleteStudies } from './arrival/complete-studies.ts';
 import { localArchive } from './archive/local-archive.ts';
 import { watchArchive } from './arrival/watch.ts';
@@ -24,7 +25,7 @@ import { rulesSource, RulesWatch } from './rules/rules-watch.ts';
 import { ScorerCache } from './scoring/scorer-cache.ts';
 import type { Settings } from './settings.ts';
 import { removeDiscardedFiles } from './store/discarded-files.ts';
-import { InstanceStore } from './store/instance-store.ts';
+import { InstanceStore, localArchiveName } from './store/instance-store.ts';
 
 /** A running node. */
 export interface RunningNode {
@@ -102,6 +103,10 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
       );
     }
 
+    const storedSince = new Date(settings.arrival.since ?? 0); // what is in the store came after the first start
+    for (const studyInstanceUID of await noteForgotten(database, localArchiveName, storedSince)) {
+      log.warn({ studyInstanceUID }, 'a stored study was neither scored nor waiting; it waits now');
+    }
     const stopping = new AbortController();
     const { signal } = stopping;
     const { quietSeconds } = settings.arrival;

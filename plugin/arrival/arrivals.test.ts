@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openEmbeddedDatabase, type Database } from '../database/database.ts';
-import { arrivalOf, arrivals, noteArrival, takeArrival } from './arrivals.ts';
+import { fillIndex } from '../../fixtures/filled-index.ts';
+import { arrivalOf, arrivals, noteArrival, noteForgotten, takeArrival } from './arrivals.ts';
 
 let folder: string;
 let database: Database;
@@ -41,4 +42,26 @@ test('a study is not taken if more came', async () => {
   expect(await takeArrival(database, seen)).toBe(false);
   expect(await takeArrival(database, (await arrivalOf(database, 'local', '1.2.3'))!)).toBe(true);
   expect(await arrivals(database)).toEqual([]);
+});
+
+test('a stored study that neither waits nor has a scoring waits again; no other does', async () => {
+  await fillIndex(database, { studies: 5, instances: 2 });
+  await database.query("update study set stored_at = '2020-01-01' where study_instance_uid = '1.2.1'");
+  await noteArrival(database, 'local', '1.2.2');
+  await database.query(
+    `insert into scoring (archive, study_instance_uid, requested_at, state)
+     values ('local', '1.2.3', now(), 'not-scored')`,
+  );
+  await database.query(
+    `insert into result_object (archive, sop_instance_uid, series_instance_uid, study_instance_uid,
+       sop_class_uid, scoring_id, position)
+     select 'pacs', sop_instance_uid, '', '', '', gen_random_uuid(), 0 from instance
+     where study_instance_uid = '1.2.4'`,
+  );
+  expect(await noteForgotten(database, 'local', at(0))).toEqual(['1.2.5']);
+  expect((await arrivals(database)).map(({ studyInstanceUID }) => studyInstanceUID)).toEqual([
+    '1.2.2',
+    '1.2.5',
+  ]);
+  expect(await noteForgotten(database, 'local', at(0))).toEqual([]);
 });

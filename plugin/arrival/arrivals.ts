@@ -40,6 +40,25 @@ export async function noteArrival(
   );
 }
 
+/**
+ * Notes the arrival of every study in the node's own store, stored at `since` or later, of which neither an arrival
+ * nor a scoring is known: who took it in was killed, or the queue was lost. Returns their UIDs.
+ */
+export async function noteForgotten(on: Queryable, archive: string, since: Date): Promise<string[]> {
+  const rows = await on.query<{ uid: string }>(
+    `insert into arrival (archive, study_instance_uid, changed_at)
+     select $1, s.study_instance_uid, now() from study s
+     where s.stored_at >= $2
+       and not exists (select 1 from scoring
+         where archive = $1 and study_instance_uid = s.study_instance_uid)
+       and exists (select 1 from instance i where i.study_instance_uid = s.study_instance_uid
+         and not exists (select 1 from result_object where sop_instance_uid = i.sop_instance_uid))
+     on conflict do nothing returning study_instance_uid as uid`,
+    [archive, since],
+  );
+  return rows.map(({ uid }) => uid);
+}
+
 const columns = `archive, study_instance_uid as "studyInstanceUID", first_seen_at as "firstSeenAt",
   changed_at as "changedAt", instances, source_ae_title as "sourceAETitle"`;
 
