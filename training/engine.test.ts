@@ -275,22 +275,20 @@ describeWith(swiftShaderFiles, 'WebGPU, on SwiftShader', () => {
   });
   afterAll(() => undo());
 
-  test('five steps are those of the released code', async () => {
-    await expectGoldenSteps(await openEngine(BATCH, { provider: 'webgpu' }));
+  test('five steps are those of the released code; then a gradient that is no number changes nothing', async () => {
+    const engine = await openEngine(BATCH, { provider: 'webgpu' });
+    await expectGoldenSteps(engine);
+    const before = await state(engine);
+    await engine.accumulate(feeds(0, BATCH, Infinity));
+    await expect(engine.update({ rate: 1e-3, beta1: 0.9, step: 6 })).rejects.toThrow('not a finite number');
+    expect(await state(engine)).toEqual(before);
+    // The sums are clean again.
+    await engine.accumulate(feeds());
+    expect(await engine.update({ rate: 1e-3, beta1: 0.9, step: 6 })).toBeGreaterThan(0);
   }, 900_000);
 
   test('micro-batches are summed on the device', async () => {
     await expectAsOnCpu(await openEngine(1, { provider: 'webgpu' }));
-  }, 900_000);
-
-  test('a gradient that is no number is refused, and the parameters stay', async () => {
-    const engine = await openEngine(BATCH, { provider: 'webgpu' });
-    await engine.accumulate(feeds(0, BATCH, Infinity));
-    await expect(engine.update({ rate: 1e-3, beta1: 0.9, step: 1 })).rejects.toThrow('not a finite number');
-    expect(await state(engine)).toEqual(initial);
-    // The sums are clean again.
-    expect(Number.isFinite(await engine.accumulate(feeds()))).toBe(true);
-    await engine.update({ rate: 1e-3, beta1: 0.9, step: 1 });
   }, 900_000);
 });
 
