@@ -3,7 +3,7 @@ import { executionProviders } from '../../inference/execution-provider.ts';
 import type { RuntimeSettings } from '../../inference/provider-choice.ts';
 import { precisions } from '../../inference/scoring-graph.ts';
 import { benchDicom } from './dicom.ts';
-import { benchNode } from './node.ts';
+import { benchNode, nodeTables } from './node.ts';
 import { benchScore } from './score.ts';
 import { benchTrain, trainParts } from './train.ts';
 import type { TrainPart } from './train.ts';
@@ -67,17 +67,30 @@ program
 
 program
   .command('node')
-  .description('STOW-RS and WADO-RS next to the installed Orthanc, in turn')
+  .description('STOW-RS and WADO-RS next to the installed Orthanc, in turn; searches in a large index')
+  .addOption(
+    new Option('--tables <names...>', 'what is measured').choices(nodeTables).default([...nodeTables]),
+  )
   .option('--megabytes <n>', 'size of the study that is sent and fetched in one request', '1000')
   .option('--rounds <n>', 'times that each server gets its turn', '3')
-  .action(async (options: { megabytes: string; rounds: string }) => {
+  .option('--instances <sizes>', 'sizes of the index that is searched, separated by commas', '100000,1000000')
+  .action(async (options: NodeArguments) => {
     const results = await benchNode({
+      tables: options.tables,
+      instances: options.instances.split(',').map(Number),
       megabytes: Number(options.megabytes),
       rounds: Number(options.rounds),
     });
     if (program.opts<{ json?: true }>().json) console.log(JSON.stringify(results));
     else for (const table of Object.values(results) as object[][]) print(table);
   });
+
+interface NodeArguments {
+  tables: (typeof nodeTables)[number][];
+  megabytes: string;
+  rounds: string;
+  instances: string;
+}
 
 interface TrainArguments {
   parts: TrainPart[];

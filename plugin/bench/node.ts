@@ -1,11 +1,24 @@
 import { benchDicomWeb, type DicomWebBench } from './dicom-web.ts';
+import { benchSearch, type SearchBench } from './search.ts';
 
-/** What the node is measured by; each table is one measurement with its reference. */
+/** What the node is measured by; each table is one measurement, most with a reference. */
 export interface NodeBench {
-  dicomWeb: DicomWebBench[];
+  dicomWeb?: DicomWebBench[];
+  search?: SearchBench[];
 }
 
-/** Measures the node as it is run, in a process of its own, next to the real Orthanc. */
-export async function benchNode(options: { megabytes: number; rounds: number }): Promise<NodeBench> {
-  return { dicomWeb: await benchDicomWeb(options) };
+/** The tables, in the order in which they are measured. */
+export const nodeTables = ['dicomWeb', 'search'] as const;
+
+/** Measures the node: its service in a process of its own next to the real Orthanc, its searches by themselves. */
+export async function benchNode(options: {
+  tables: readonly (typeof nodeTables)[number][];
+  megabytes: number;
+  rounds: number;
+  instances: number[];
+}): Promise<NodeBench> {
+  return {
+    ...(options.tables.includes('dicomWeb') && { dicomWeb: await benchDicomWeb(options) }),
+    ...(options.tables.includes('search') && { search: await benchSearch(options.instances) }),
+  };
 }
