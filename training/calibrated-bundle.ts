@@ -1,3 +1,4 @@
+import { referencePicture, storedReference } from '../inference/bundle/reference-picture.ts';
 import { addBundle, addWeights } from '../inference/bundle/registry.ts';
 import type { Bundle, Manifest } from '../inference/bundle/schema.ts';
 import { fitCalibration } from '../inference/calibration.ts';
@@ -9,8 +10,6 @@ import { sampleSlices } from '../inference/slice-sampling.ts';
 import type { Evaluation } from './evaluation.ts';
 import type { PatientSplit } from './slice-cache.ts';
 import { headParameters, isTrained } from './training-graph.ts';
-
-const REFERENCE_TOLERANCE = 1e-4;
 
 export interface BundleOptions {
   /** Of the bundle registry. */
@@ -47,8 +46,7 @@ export async function calibratedBundle(
     const sample = sampleSlices(slices.length, profile).map((i) => slices[i]);
     normals.push(await evaluation.study(sample, mapValues));
   }
-  const [[reference]] = studies;
-  const { pixels, rawScore } = await evaluation.reference(reference);
+  const picture = referencePicture(model.imageSize);
   return addBundle(options.root, {
     schemaVersion: 1,
     name: options.profile,
@@ -67,11 +65,7 @@ export async function calibratedBundle(
       studyHashes: [...new Set([...trained, ...heldOut].map(({ study }) => study))],
       ...(id === undefined ? {} : { predecessor: id }),
     },
-    reference: {
-      pixels: Buffer.from(pixels).toString('base64'),
-      rawScore,
-      tolerance: REFERENCE_TOLERANCE,
-    },
+    reference: storedReference(picture.pixels, await evaluation.score(picture)),
     metrics: {},
   });
 }

@@ -2,7 +2,7 @@ import type { Bundle } from '../inference/bundle/schema.ts';
 import type { NormalStudy } from '../inference/calibration.ts';
 import type { PooledValues } from '../inference/pooled-values.ts';
 import { prepare } from '../inference/prepare.ts';
-import { normalise, resize } from '../inference/preprocess.ts';
+import { normalise } from '../inference/preprocess.ts';
 import type { InputSlice } from '../inference/preprocess.ts';
 import type { Engine } from './engine.ts';
 import { drawReconstructions } from './run-pictures.ts';
@@ -74,12 +74,10 @@ export class Evaluation {
     return { rawScore, mapMaximum };
   }
 
-  /** A slice as a picture of the model's size, which is prepared like any other, with its score. */
-  async reference(slice: CachedSlice): Promise<{ pixels: Uint8Array; rawScore: number }> {
-    const side = this.#base.model.imageSize;
-    const pixels = resize(await this.#cache.read(slice), side);
-    const { results } = await this.run([{ pixels, rows: side, columns: side }]);
-    return { pixels, rawScore: results['score'].data[0] };
+  /** The score of one slice. */
+  async score(slice: InputSlice): Promise<number> {
+    const { results } = await this.run([slice]);
+    return results['score'].data[0];
   }
 
   #read(slices: readonly CachedSlice[]): Promise<InputSlice[]> {

@@ -40,6 +40,11 @@ test('a bundle of imported weights scores as the released code', async () => {
   await expect(verifyBundle(root, created.id)).resolves.toBeDefined();
 });
 
+test('its reference is prepared as the profile says', async () => {
+  const liver = await bundleFromWeights(root, { ...parts, profile: 'liver-ct', model: goldenConfig });
+  await expect(verifyBundle(root, liver.id)).resolves.toBeDefined();
+}, 120_000);
+
 test('it says nothing before it is calibrated; then each patient counts once, by the highest slice', async () => {
   await expect(promote(root, created.id)).rejects.toThrow(`qfae calibrate --bundle ${created.id}`);
   const slice = (i: number) => ({ pixels: disc(i), rows: SIDE, columns: SIDE });

@@ -1,5 +1,6 @@
 import { modelConfig, tasks } from '../model/presets.ts';
 import type { ModelConfig, VitConfig } from '../model/config.ts';
+import { prepare } from '../prepare.ts';
 import { normalise } from '../preprocess.ts';
 import { openSafetensors } from '../safetensors.ts';
 import { scoringGraph } from '../scoring-graph.ts';
@@ -8,10 +9,9 @@ import { listWeights } from '../weights/store.ts';
 import type { StoredWeights } from '../weights/store.ts';
 import { taskProfile } from './profiles.ts';
 import type { ProfileName } from './profiles.ts';
+import { referencePicture, storedReference } from './reference-picture.ts';
 import { addBundle, mountWeights, weightsFolder, weightsPath } from './registry.ts';
 import type { Bundle, Manifest } from './schema.ts';
-
-const REFERENCE_TOLERANCE = 1e-4;
 
 export interface BundleParts {
   /** Name of the bundle and of its profile. */
@@ -126,36 +126,24 @@ async function decoderPatchSize(root: string, { sha256, source }: StoredWeights)
   return patchSize;
 }
 
-/** A picture that is the same everywhere, and its score. Throws if the weights do not fit the model. */
+/** The reference picture and its score. Throws if the weights do not fit the model. */
 async function scoreReference(
   root: string,
   manifest: Pick<Manifest, 'model' | 'profile' | 'weights' | 'heads'>,
 ): Promise<Manifest['reference']> {
   const side = manifest.model.imageSize;
-  const pixels = disc(side);
+  const picture = referencePicture(side);
   const session = await Session.open({
     graph: scoringGraph(manifest, await mountWeights(root, manifest)).toBytes(),
     weightsFolder: weightsFolder(root),
   });
   try {
-    const data = new Float32Array(3 * pixels.length);
-    normalise(pixels, manifest.profile.preprocessing, data);
+    const { preprocessing } = manifest.profile;
+    const data = new Float32Array(3 * picture.pixels.length);
+    normalise(prepare(picture, preprocessing, side).pixels, preprocessing, data);
     const { score } = await session.run({ x: { data, dims: [1, 3, side, side] } });
-    return {
-      pixels: Buffer.from(pixels).toString('base64'),
-      rawScore: score.data[0],
-      tolerance: REFERENCE_TOLERANCE,
-    };
+    return storedReference(picture.pixels, score.data[0]);
   } finally {
     await session.close();
   }
-}
-
-/** A bright disc with a darker one inside, off its middle. */
-function disc(side: number): Uint8Array {
-  return Uint8Array.from({ length: side * side }, (_, i) => {
-    const [x, y] = [(i % side) / side, Math.floor(i / side) / side];
-    if ((x - 0.6) ** 2 + (y - 0.4) ** 2 < 0.01) return 60;
-    return (x - 0.5) ** 2 + (y - 0.5) ** 2 < 0.16 ? 150 : 0;
-  });
 }

@@ -6,6 +6,7 @@ import { initialValues, parameterShapes } from '../model/initial-values.ts';
 import { normalise } from '../preprocess.ts';
 import { scoringGraph } from '../scoring-graph.ts';
 import { Session } from '../session.ts';
+import { storedReference } from './reference-picture.ts';
 import {
   addBundle,
   addWeights,
@@ -24,7 +25,6 @@ const SEED = 20260101;
 const ALPHA = 0.05;
 /** The fewest whose threshold at 5 % is not simply the largest score. */
 const NORMALS = 39;
-const REFERENCE_TOLERANCE = 1e-4;
 
 const vit = { depth: 5, heads: 4, mlpRatio: 4, normPre: false, patchBias: true, normEps: 1e-6 };
 
@@ -137,11 +137,7 @@ async function makeUntrained(root: string): Promise<Bundle> {
       calibrationStudies: NORMALS,
       studyHashes: [],
     },
-    reference: {
-      pixels: Buffer.from(phantoms[0]).toString('base64'),
-      rawScore: reference.rawScore,
-      tolerance: REFERENCE_TOLERANCE,
-    },
+    reference: storedReference(phantoms[0], reference.rawScore),
     metrics: {},
   });
 }

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { normal, randomStream } from '../../fixtures/random.ts';
+import { referencePicture } from '../../inference/bundle/reference-picture.ts';
 import { verifyBundle } from '../../inference/bundle/verify.ts';
 import { listBundles } from '../../inference/bundle/registry.ts';
 import { addSlices } from '../../training/slice-cache.ts';
@@ -125,6 +126,9 @@ test('training lowers the loss and makes a bundle that verifies; killed at any m
   await verifyBundle(join(folder, 'data'), id);
   const { bundle } = (await listBundles(join(folder, 'data'))).find(({ bundle }) => bundle.id === id)!;
   expect(bundle.calibration!.scores).toHaveLength(19);
+  // No patient's slice is in a bundle.
+  const drawn = Buffer.from(referencePicture(bundle.model.imageSize).pixels).toString('base64');
+  expect(bundle.reference.pixels).toBe(drawn);
   expect(bundle.provenance).toMatchObject({ origin: 'trained', trainingStudies: 8, calibrationStudies: 19 });
 
   const seed = Date.now() % 100_000;
