@@ -309,6 +309,20 @@ describe('jobs', () => {
     expect((await call(`/jobs/${id}`, '/jobs/{job}')).body).toMatchObject({ id, studyInstanceUID: '1.11' });
   });
 
+  test('are asked for in numbers, from an archive or again', async () => {
+    const query = { archive: 'pacs', query: { ModalitiesInStudy: 'MR' }, limit: 5, dryRun: true };
+    const wanted = await call('/backfill', '/backfill', post(query));
+    expect(wanted.body).toEqual({ found: 1, studies: ['1.2.3'] });
+    expect((await call('/backfill', '/backfill', post({ ...query, archive: 'x' }))).status).toBe(404);
+    expect((await call('/backfill', '/backfill', post({ ...query, limit: 0 }))).status).toBe(400);
+    const again = await call(
+      '/rescore',
+      '/rescore',
+      post({ studies: ['1.3', '9.9'], limit: 5, dryRun: true }),
+    );
+    expect(again.body).toEqual({ found: 1, studies: ['1.3'] });
+  });
+
   test('that nobody knows are not found', async () => {
     const id = '00000000-0000-4000-8000-000000000000';
     expect((await call(`/jobs/${id}`, '/jobs/{job}')).status).toBe(404);

@@ -12,7 +12,7 @@ export interface ApiContext {
   database: Database;
   /** Those that studies come from. */
   archives: ReadonlyMap<string, Archive>;
-  queue: Pick<JobQueue, 'retry' | 'cancel'>;
+  queue: Pick<JobQueue, 'request' | 'retry' | 'cancel'>;
   rules: Pick<RulesWatch, 'state'>;
   events: EventFeed;
   log: Logger;

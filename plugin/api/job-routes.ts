@@ -1,5 +1,8 @@
 import { z } from 'zod';
 import { findJob, JobError, listJobs, type Job } from '../jobs/jobs.ts';
+import { isSearchable } from '../archive/archive.ts';
+import { backfill, type RequestOptions } from '../jobs/backfill.ts';
+import { rescore } from '../jobs/rescore.ts';
 import { scoringStates } from '../jobs/scorings.ts';
 import type { ApiContext } from './context.ts';
 import { Problem } from './problem.ts';
@@ -36,10 +39,27 @@ const jobSchema = answerSchema(
   }),
 );
 
+const requestedSchema = answerSchema(
+  'RequestedStudies',
+  z.object({
+    /** Studies that were looked at. */
+    found: z.number().int(),
+    /** Those that wait to be scored now, or would: StudyInstanceUIDs. */
+    studies: z.array(z.string()),
+  }),
+);
+
+/** Keys of a request for many studies. They give way to what arrives. */
+const requestOptions = {
+  limit: z.number().int().min(1).max(100_000),
+  priority: z.number().int().min(-1000).max(1000).default(-10),
+  dryRun: z.boolean().default(false),
+} satisfies Record<keyof RequestOptions, z.ZodType>;
+
 const jobParameters = z.strictObject({ job: z.uuid() });
 
 /** What is done, or not, about each study; those that failed are the dead letters. */
-export function jobRoutes({ database, queue }: ApiContext): Route[] {
+export function jobRoutes({ database, queue, archives }: ApiContext): Route[] {
   const change = async (action: Promise<Job>) =>
     describe(
       await action.catch((error: unknown) => {
@@ -101,6 +121,44 @@ export function jobRoutes({ database, queue }: ApiContext): Route[] {
       answer: jobSchema,
       problems: [403, 404, 409],
       handle: ({ parameters: { job } }) => change(queue.cancel(job)),
+    }),
+    route({
+      method: 'post',
+      path: '/backfill',
+      summary: 'Score studies of an archive that match a QIDO-RS query and were never asked to be scored',
+      body: z.strictObject({
+        archive: z.string(),
+        /** Matching keys by keyword or tag. */
+        query: z.record(z.string(), z.string()),
+        ...requestOptions,
+      }),
+      answer: requestedSchema,
+      problems: [403, 404, 415, 502],
+      handle: async ({ body: { archive: name, query, ...options } }) => {
+        const archive = archives.get(name);
+        if (!isSearchable(archive))
+          throw new Problem(404, `there is no archive ${name} that can be searched`);
+        return backfill(database, queue, archive, query, options).catch((error: unknown) => {
+          throw new Problem(502, (error as Error).message);
+        });
+      },
+    }),
+    route({
+      method: 'post',
+      path: '/rescore',
+      summary: 'Score studies again whose last scoring has come to its end',
+      body: z.strictObject({
+        archive: z.string().optional(),
+        /** StudyInstanceUIDs. */
+        studies: z.array(uid).optional(),
+        /** ID of the bundle that they were scored with last. */
+        bundle: z.string().optional(),
+        ...requestOptions,
+      }),
+      answer: requestedSchema,
+      problems: [403, 415],
+      handle: ({ body: { archive, studies, bundle, ...options } }) =>
+        rescore(database, queue, { archive, studies, bundle }, options),
     }),
   ];
 }

@@ -8,6 +8,19 @@ export interface InstanceReference {
   sopClassUID: string;
 }
 
+/** A study as a query names it. */
+export interface StudyReference {
+  studyInstanceUID: string;
+  /** `YYYYMMDD`; empty where the study has no date. */
+  studyDate: string;
+  /** `HHMMSS.FFFFFF` or a part of it. */
+  studyTime: string;
+  /** Of the archive's answer, `±HHMM`; empty where it does not say. */
+  timezoneOffset: string;
+  /** How many instances the archive holds of it, where it tells. */
+  instances: number | undefined;
+}
+
 /** Some objects were stored, or none, and others not. */
 export class PartlyStoredError extends Error {
   override name = 'PartlyStoredError';
@@ -44,6 +57,9 @@ export interface Destination {
 export interface Archive extends Destination {
   instances(studyInstanceUID: string): Promise<InstanceReference[]>;
 
+  /** One page of the studies that match a query (PS3.18 section 10.6), where it can be searched. */
+  studies?(query: Record<string, string>, page: { limit: number; offset: number }): Promise<StudyReference[]>;
+
   /** The attributes of one instance, without bulk data. */
   header(studyInstanceUID: string, instance: InstanceReference): Promise<DicomJson>;
 
@@ -54,6 +70,13 @@ export interface Archive extends Destination {
    * @throws Error if the archive's answer did not come whole.
    */
   retrieve(studyInstanceUID: string, seriesInstanceUID: string, folder: string): Promise<string[]>;
+}
+
+/** An archive whose studies can be asked for. */
+export type SearchableArchive = Archive & Required<Pick<Archive, 'studies'>>;
+
+export function isSearchable(archive: Archive | undefined): archive is SearchableArchive {
+  return archive?.studies !== undefined;
 }
 
 /**

@@ -9,7 +9,7 @@ import type { DicomJson } from '../../dicom/dicom-json.ts';
 import type { ResultObject } from '../../dicom/result.ts';
 import { parseMediaType } from '../dicomweb/media-type.ts';
 import { boundaryOf, readParts, writeParts } from '../dicomweb/multipart.ts';
-import { PartlyStoredError, type Archive, type InstanceReference } from './archive.ts';
+import { PartlyStoredError, type Archive, type InstanceReference, type StudyReference } from './archive.ts';
 import { FetchRequest } from './fetch-request.ts';
 
 /** How to reach a DICOMweb server. */
@@ -45,19 +45,6 @@ interface Search {
   studyInstanceUID?: string;
   queryParams?: Record<string, string>;
   request: { instance: FetchRequest };
-}
-
-/** A study as a query names it. */
-export interface StudyReference {
-  studyInstanceUID: string;
-  /** `YYYYMMDD`; empty where the study has no date. */
-  studyDate: string;
-  /** `HHMMSS.FFFFFF` or a part of it. */
-  studyTime: string;
-  /** Of the archive's answer, `±HHMM`; empty where it does not say. */
-  timezoneOffset: string;
-  /** How many instances the archive holds of it, where it tells. */
-  instances: number | undefined;
 }
 
 const numberOfStudyRelatedInstances = '00201208';

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DicomWebArchive, StudyReference } from '../archive/dicomweb-archive.ts';
+import type { StudyReference } from '../archive/archive.ts';
+import type { DicomWebArchive } from '../archive/dicomweb-archive.ts';
 import type { Database } from '../database/database.ts';
 import { ownObjects } from '../jobs/scorings.ts';
 import type { Logger } from '../log.ts';

@@ -1,13 +1,8 @@
 import { Command, InvalidArgumentError } from 'commander';
-import { openDataFolder } from '../data-folder/data-folder.ts';
-import { DataFolderLockedError, lockDataFolder } from '../data-folder/lock.ts';
-import { openDatabase } from '../database/open-database.ts';
 import { listJobs, type Job, type JobFilter } from '../jobs/jobs.ts';
-import { JobQueue } from '../jobs/queue.ts';
 import { scoringStates, type ScoringState } from '../jobs/scorings.ts';
-import { createLog } from '../log.ts';
-import { loadSettings, type Settings } from '../settings.ts';
 import { wholeNumber } from './arguments.ts';
+import { withNodeOrDatabase, type CallApi } from './node-or-database.ts';
 
 /** A job as the API's JSON has it: times are text. */
 type JobLine = { [Key in keyof Job]: Job[Key] extends Date | null ? string | null : Job[Key] };
@@ -77,52 +72,22 @@ function tell(job: JobLine, { json }: { json?: true }): void {
   }
 }
 
-/** Asks the node that has the data folder open; where none has, opens the database itself. */
 async function withJobs(body: (jobs: Jobs) => Promise<void>): Promise<void> {
-  const settings = loadSettings();
-  const folder = openDataFolder(settings.data);
-  let lock;
-  try {
-    lock = await lockDataFolder(folder.root);
-  } catch (error) {
-    if (!(error instanceof DataFolderLockedError)) throw error;
-    return body(jobsOfNode(settings));
-  }
-  try {
-    const log = createLog('silent');
-    const database = await openDatabase(settings, folder, log);
-    try {
-      const queue = await JobQueue.open({ database, log, settings: settings.jobs, worker: 'command line' });
-      try {
-        await body({
-          list: async (filter) => (await listJobs(database, filter)).map(asLine),
-          change: async (action, id) => asLine(await queue[action](id)),
-        });
-      } finally {
-        await queue.close(1000);
-      }
-    } finally {
-      await database.close();
-    }
-  } finally {
-    lock.release();
-  }
+  await withNodeOrDatabase(
+    (call) => body(jobsOfNode(call)),
+    ({ database, queue }) =>
+      body({
+        list: async (filter) => (await listJobs(database, filter)).map(asLine),
+        change: async (action, id) => asLine(await queue[action](id)),
+      }),
+  );
 }
 
 function asLine(job: Job): JobLine {
   return JSON.parse(JSON.stringify(job)) as JobLine;
 }
 
-function jobsOfNode({ http: { host, port } }: Settings): Jobs {
-  const root = `http://${host.includes(':') ? `[${host}]` : host}:${port}/api/v1/jobs`;
-  const request = async (path: string, method: string): Promise<unknown> => {
-    const answer = await fetch(`${root}${path}`, { method }).catch((error: unknown) => {
-      throw new Error(`the node that has the data folder open does not answer at ${root}`, { cause: error });
-    });
-    const body = (await answer.json()) as { detail?: string; title?: string };
-    if (!answer.ok) throw new Error(body.detail ?? body.title ?? `${root} answered ${answer.status}`);
-    return body;
-  };
+function jobsOfNode(call: CallApi): Jobs {
   return {
     async list({ states, studyInstanceUID, limit }) {
       const query = new URLSearchParams({
@@ -130,8 +95,9 @@ function jobsOfNode({ http: { host, port } }: Settings): Jobs {
         ...(states && { state: states.join(',') }),
         ...(studyInstanceUID !== undefined && { study: studyInstanceUID }),
       });
-      return ((await request(`?${query.toString()}`, 'GET')) as { jobs: JobLine[] }).jobs;
+      return ((await call('GET', `/jobs?${query.toString()}`)) as { jobs: JobLine[] }).jobs;
     },
-    change: async (action, id) => (await request(`/${encodeURIComponent(id)}/${action}`, 'POST')) as JobLine,
+    change: async (action, id) =>
+      (await call('POST', `/jobs/${encodeURIComponent(id)}/${action}`)) as JobLine,
   };
 }

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { SettingsError } from '../settings.ts';
 import { version } from '../version.ts';
+import { backfillCommand, rescoreCommand } from './backfill.ts';
 import { bundlesCommand } from './bundles.ts';
 import { calibrateCommand } from './calibrate.ts';
 import { doctorCommand } from './doctor.ts';
@@ -24,6 +25,8 @@ const program = new Command('qfae')
   .addCommand(serveCommand())
   .addCommand(workerCommand())
   .addCommand(jobsCommand())
+  .addCommand(backfillCommand())
+  .addCommand(rescoreCommand())
   .addCommand(reindexCommand())
   .addCommand(scoreCommand())
   .addCommand(calibrateCommand())
