@@ -1,10 +1,14 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { hostname } from 'node:os';
+import { Server as TlsServer } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DicomPool } from '../dicom/pool.ts';
 import { ensureUntrained } from '../inference/bundle/untrained.ts';
 import { chooseRuntime } from '../inference/provider-choice.ts';
+import { requiresAuthentication } from './access/exposure.ts';
+import { identifier } from './access/guard.ts';
+import { listTokens, tokenFolder } from './access/token.ts';
 import { openArchives } from './archive/archives.ts';
 import { noteForgotten } from './arrival/arrivals.ts';
 import { CompleteStudies } from './arrival/complete-studies.ts';
@@ -16,7 +20,7 @@ import type { Database } from './database/database.ts';
 import { openDatabase } from './database/open-database.ts';
 import { startStoreScp } from './dimse/store-scp.ts';
 import { EventFeed } from './events/event-feed.ts';
-import { isLoopback } from './http/allowed-host.ts';
+import { renewCertificate } from './http/certificate.ts';
 import { createHttpServer } from './http/server.ts';
 import { JobQueue } from './jobs/queue.ts';
 import { scoreStudyJob } from './jobs/score-study.ts';
@@ -52,6 +56,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     for (const close of closers.splice(0).reverse()) await close();
   };
   try {
+    const authentication = requiresAuthentication(settings);
     const folder = openDataFolder(settings.data);
     const lock = await lockDataFolder(folder.root);
     closers.push(() => {
@@ -131,6 +136,8 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
 
     const server = createHttpServer({
       settings,
+      authentication,
+      identify: identifier({ settings }),
       database,
       archives: sources,
       queue,
@@ -139,20 +146,29 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
       store,
       pool,
       incoming: folder.incoming,
-      instanceBytes: settings.limits.instanceBytes,
+      limits: settings.limits,
       deletion: settings.dicomweb.delete,
-      allowedOrigins: settings.http.allowedOrigins,
-      allowedHosts: isLoopback(settings.http.host) ? settings.http.allowedHosts : undefined,
+      allowedHosts: authentication ? undefined : settings.http.allowedHosts,
       log,
       onHint: () => orthanc?.hint(),
     });
     if (settings.cStore.enabled) {
       const scp = await startStoreScp(
-        { store, pool, incoming: folder.incoming, instanceBytes: settings.limits.instanceBytes, log },
+        { store, pool, incoming: folder.incoming, limits: settings.limits, log },
         settings.cStore,
       );
       closers.push(() => scp.close());
       log.info({ aeTitle: settings.cStore.aeTitle, port: scp.port }, 'C-STORE is listening');
+    }
+    if (settings.http.tls && server instanceof TlsServer) {
+      loops.push(renewCertificate(server, settings.http.tls, log, signal));
+    }
+    if (
+      authentication &&
+      !settings.access.oidc &&
+      (await listTokens(tokenFolder(folder.root))).length === 0
+    ) {
+      log.warn('nobody can use the node yet: qfae token create NAME --role admin');
     }
     server.listen(settings.http.port, settings.http.host);
     await once(server, 'listening');
@@ -162,7 +178,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
       await once(server, 'close');
     });
     const { address, family, port } = server.address() as AddressInfo;
-    const url = `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+    const url = `http${settings.http.tls ? 's' : ''}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
     log.info({ url, bundle: settings.bundle, orthanc: settings.orthanc?.url }, 'node is listening');
     return { url, stop };
   } catch (error) {

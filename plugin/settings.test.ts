@@ -11,7 +11,13 @@ function fileWith(text: string): string {
 
 test('an empty file gives the defaults of the design', () => {
   const settings = loadSettings({ QFAE_CONFIG: fileWith('') });
-  expect(settings.http).toEqual({ host: '127.0.0.1', port: 8780, allowedHosts: [], allowedOrigins: [] });
+  expect(settings.http).toEqual({
+    host: '127.0.0.1',
+    port: 8780,
+    behindProxy: false,
+    allowedHosts: [],
+    allowedOrigins: [],
+  });
   expect(settings.arrival.quietSeconds).toBe(60);
   expect(settings.data).toBe('./data');
   expect(settings.outputs).toEqual({
@@ -68,4 +74,29 @@ test('a wrong variable and an unknown one are named', () => {
     /QFAE_HTTP_PROT: no such setting/,
   );
   expect(() => loadSettings({ QFAE_CONFIG: '/does/not/exist.yaml' })).toThrow(/no such file/);
+});
+
+test('secrets may stand in files, named by the settings or by variables', () => {
+  const secret = fileWith('not-to-be-logged\n');
+  const settings = loadSettings({
+    QFAE_CONFIG: fileWith(
+      `orthanc: { url: http://127.0.0.1:8042, passwordFile: ${secret} }\narchives: { pacs: { type: dicomweb, url: http://127.0.0.1:1, tokenFile: ${secret} } }\n`,
+    ),
+    QFAE_NODE_TOKEN_FILE: secret,
+    QFAE_DATABASE_URL_FILE: fileWith('postgres://q:0123@db/qfae'),
+  });
+  expect(settings.orthanc?.password).toBe('not-to-be-logged');
+  expect(settings.archives['pacs']).toMatchObject({ token: 'not-to-be-logged' });
+  expect(settings.node.token).toBe('not-to-be-logged');
+  expect(settings.database.url).toBe('postgres://q:0123@db/qfae');
+});
+
+test.each([
+  ['orthanc: { url: http://a, passwordFile: /no/such/file }', /^orthanc\.passwordFile: ENOENT/],
+  ['orthanc: { url: http://a, password: a, passwordFile: b }', /^orthanc\.passwordFile: .* is given too/],
+  ['node: { tokenFile: 5 }', /^node\.tokenFile: not the name/],
+  ['orthanc: { urlFile: /dev/null }', /orthanc: .*urlFile/],
+  ['database: { urlFile: /dev/null }', /^database\.urlFile: \/dev\/null is empty/],
+])('a file of a secret that cannot be had is named: %s', (text, message) => {
+  expect(() => loadSettings({ QFAE_CONFIG: fileWith(text) })).toThrow(message);
 });

@@ -68,18 +68,41 @@ export const settingsSchema = z.strictObject({
     .strictObject({
       /** Where a worker on another machine reaches the node, for studies in the node's own store. */
       url: httpAddress.optional(),
+      /** The token by which it does, with the roles reader and sender. */
+      token: z.string().optional(),
     })
     .prefault({}),
   http: z
     .strictObject({
       host: z.string().min(1).default('127.0.0.1'),
       port: z.number().int().min(0).max(65535).default(8780),
+      /** Certificate chain and private key, as PEM files; read again when they are renewed. */
+      tls: z.strictObject({ certificateFile: z.string().min(1), keyFile: z.string().min(1) }).optional(),
+      /** A proxy that encrypts stands before the node, and says for whom it asks (X-Forwarded-For, -Proto). */
+      behindProxy: z.boolean().default(false),
       /** On the loopback address only requests to it are served; a proxy's name, where it passes the Host on. */
       allowedHosts: z.array(z.string().min(1)).default([]),
       /** Pages of other origins that may use DICOMweb (CORS): viewers, for example. */
       allowedOrigins: z
         .array(z.url().refine((url) => new URL(url).origin === url, 'an origin is scheme, host and port'))
         .default([]),
+    })
+    .prefault({}),
+  access: z
+    .strictObject({
+      /** Default: off on the loopback address, on elsewhere and behind a proxy. */
+      authentication: onOrOff.optional(),
+      /** An OpenID Connect provider whose access tokens are taken beside the node's own. */
+      oidc: z
+        .strictObject({
+          /** As the provider calls itself; its configuration is found below it. */
+          issuer: httpAddress,
+          /** Who the tokens must be meant for. */
+          audience: z.string().min(1),
+          /** The claim that names roles; a dot leads into a claim: `realm_access.roles`. */
+          rolesClaim: z.string().min(1).default('roles'),
+        })
+        .optional(),
     })
     .prefault({}),
   dicomweb: z
@@ -189,6 +212,22 @@ export const settingsSchema = z.strictObject({
         .int()
         .positive()
         .default(4 * 2 ** 30),
+      /** Most bytes of one STOW-RS request. */
+      requestBytes: z
+        .number()
+        .int()
+        .positive()
+        .default(64 * 2 ** 30),
+      /** Most objects of one STOW-RS request. */
+      parts: z.number().int().positive().default(20_000),
+      /** A request must have come within this time. */
+      requestSeconds: seconds.max(7 * 24 * 3600).default(4 * 3600),
+      /** A body that comes to a halt, or almost, for twice as long is broken off. */
+      stallSeconds: seconds.max(60).default(30),
+      /** Requests from one address. */
+      requestsPerMinute: z.number().int().positive().default(60_000),
+      /** Connections at once. */
+      connections: z.number().int().positive().default(1024),
     })
     .prefault({}),
   log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
@@ -202,6 +241,9 @@ const otherVariables = new Set(['QFAE_CONFIG', 'QFAE_REQUIRE_PROGRAMS']);
 /** Keys whose variables are taken as they stand: a password of digits is no number. */
 const texts = new Set(['username', 'password', 'token']);
 
+/** Settings that can stand in a file of their own: `orthanc.passwordFile` names one with the password. */
+const secret = /(^|\.)(password|token)$|^database\.url$/;
+
 /** Why settings were refused: one line a problem, each with its place. */
 export class SettingsError extends Error {
   override name = 'SettingsError';
@@ -209,7 +251,8 @@ export class SettingsError extends Error {
 
 /**
  * Reads `qfae.yaml` (or the file that `QFAE_CONFIG` names), then lets `QFAE_…` variables override it:
- * `http.port` is `QFAE_HTTP_PORT`, `arrival.quietSeconds` is `QFAE_ARRIVAL_QUIET_SECONDS`.
+ * `http.port` is `QFAE_HTTP_PORT`, `arrival.quietSeconds` is `QFAE_ARRIVAL_QUIET_SECONDS`. A secret may be in a file:
+ * `orthanc.passwordFile` or `QFAE_ORTHANC_PASSWORD_FILE` for `orthanc.password`.
  *
  * @throws SettingsError naming file, line and reason of every problem.
  */
@@ -224,7 +267,7 @@ export function loadSettings(environment: NodeJS.ProcessEnv = process.env): Sett
   const { document } = yaml;
   const overridden = overrideFromEnvironment(document, environment);
 
-  const parsed = settingsSchema.safeParse(document.toJS() ?? {});
+  const parsed = settingsSchema.safeParse(withSecrets(document.toJS() ?? {}));
   if (parsed.success) return parsed.data;
   throw new SettingsError(
     parsed.error.issues
@@ -237,16 +280,46 @@ export function loadSettings(environment: NodeJS.ProcessEnv = process.env): Sett
   );
 }
 
+/** Reads secrets from the files that settings name, and puts them where they belong. */
+function withSecrets(value: unknown, at = ''): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]: [string, unknown]) => {
+      const name = key.replace(/File$/, '');
+      if (name === key || !secret.test(at + name)) return [key, withSecrets(inner, `${at}${key}.`)];
+      if (name in value) throw new SettingsError(`${at}${key}: ${at}${name} is given too`);
+      return [name, readSecret(at + key, inner)];
+    }),
+  );
+}
+
+function readSecret(place: string, file: unknown): string {
+  if (typeof file !== 'string') throw new SettingsError(`${place}: not the name of a file`);
+  let text;
+  try {
+    text = readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+  } catch (error) {
+    throw new SettingsError(`${place}: ${(error as Error).message}`);
+  }
+  if (text === '') throw new SettingsError(`${place}: ${file} is empty`);
+  return text;
+}
+
 /** Writes each `QFAE_…` variable into the document; returns the variable behind each dotted path. */
 function overrideFromEnvironment(document: Document.Parsed, environment: NodeJS.ProcessEnv) {
-  const paths = new Map(settingPaths().map((path) => [variableName(path), path]));
+  const named = settingPaths();
+  const files = named
+    .filter((path) => secret.test(path.join('.')))
+    .map((path) => path.with(-1, `${path.at(-1)}File`));
+  const paths = new Map([...named, ...files].map((path) => [variableName(path), path]));
   const overridden = new Map<string, string>();
   if (!isMap(document.contents)) document.contents = document.createNode({}) as never;
   for (const [variable, value] of Object.entries(environment)) {
     if (!variable.startsWith('QFAE_') || otherVariables.has(variable) || value === undefined) continue;
     const path = paths.get(variable);
     if (!path) throw new SettingsError(`${variable}: no such setting`);
-    document.setIn(path, texts.has(path.at(-1)!) ? value : parse(value));
+    const last = path.at(-1)!;
+    document.setIn(path, texts.has(last) || last.endsWith('File') ? value : parse(value));
     overridden.set(path.join('.'), variable);
   }
   return overridden;

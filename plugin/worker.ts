@@ -63,7 +63,8 @@ export async function startWorker(settings: Settings, log: Logger): Promise<{ st
     closers.push(() => pool.close());
 
     const index = new InstanceStore(database, folder.instances);
-    const node = settings.node.url === undefined ? [] : [nodeStore(index, settings.node.url, nodeTimeoutMs)];
+    const { url: nodeURL, token } = settings.node;
+    const node = nodeURL === undefined ? [] : [nodeStore(index, { url: nodeURL, token }, nodeTimeoutMs)];
     const { sources, destinations } = openArchives(settings, ...node);
     closers.push(async () => {
       for (const archive of destinations.values()) await archive.close();

@@ -55,6 +55,8 @@ beforeAll(async () => {
   );
   router = apiRouter({
     settings,
+    authentication: false,
+    identify: () => Promise.resolve(undefined),
     database,
     archives: new Map([['pacs', pacs.archive]]),
     queue,

@@ -1,3 +1,4 @@
+import type { GuardContext, Identify } from '../access/guard.ts';
 import type { Archive } from '../archive/archive.ts';
 import type { Database } from '../database/database.ts';
 import type { EventFeed } from '../events/event-feed.ts';
@@ -7,8 +8,10 @@ import type { RulesWatch } from '../rules/rules-watch.ts';
 import type { Settings } from '../settings.ts';
 
 /** What the API needs of the node. */
-export interface ApiContext {
-  settings: Pick<Settings, 'data' | 'bundle' | 'outputs' | 'arrival'>;
+export interface ApiContext extends GuardContext {
+  settings: Pick<Settings, 'data' | 'access' | 'bundle' | 'outputs' | 'arrival'>;
+  /** Finds out who someone is that signs in. */
+  identify: Identify;
   database: Database;
   /** Those that studies come from. */
   archives: ReadonlyMap<string, Archive>;

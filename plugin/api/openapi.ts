@@ -19,8 +19,12 @@ export function openApi(routes: readonly Route[], root: string) {
       license: { name: 'MIT', identifier: 'MIT' },
     },
     servers: [{ url: root }],
+    security: [{ bearer: [] }],
     paths,
-    components: { schemas: { ...components(), Problem: jsonSchema(problemSchema, 'output') } },
+    components: {
+      securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } },
+      schemas: { ...components(), Problem: jsonSchema(problemSchema, 'output') },
+    },
   };
 }
 
@@ -45,7 +49,7 @@ function operation({ method, path, summary, parameters, query, body, answer, pro
             : { 'application/json': { schema: { $ref: reference(answers.get(answer)!.id) } } },
       },
       ...Object.fromEntries(
-        [...new Set([...expected, 500 as const])].map((status) => [
+        [...new Set([...expected, 401 as const, 403 as const, 429 as const, 500 as const])].map((status) => [
           status,
           {
             description: STATUS_CODES[status],

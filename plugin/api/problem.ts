@@ -1,4 +1,4 @@
-import type { ErrorRequestHandler, RequestHandler } from 'express';
+import type { ErrorRequestHandler, RequestHandler, Response } from 'express';
 import { z } from 'zod';
 import type { Logger } from '../log.ts';
 
@@ -12,12 +12,16 @@ export const problemSchema = z.object({
 
 const titles = {
   400: 'Bad request',
+  401: 'Unauthorized',
   403: 'Forbidden',
   404: 'Not found',
   409: 'Conflict',
+  413: 'Content too large',
   415: 'Unsupported media type',
+  429: 'Too many requests',
   500: 'Internal error',
   502: 'Archive not reachable',
+  503: 'Service unavailable',
 } as const;
 
 export type ProblemStatus = keyof typeof titles;
@@ -49,9 +53,14 @@ export function answerProblem(log: Logger): ErrorRequestHandler {
       return;
     }
     const detail = status === 500 ? 'see the log of the node' : (error as Error).message;
-    const title = titles[status as ProblemStatus] ?? 'Bad request';
-    response.status(status).type('application/problem+json').send(JSON.stringify({ status, title, detail }));
+    sendProblem(response, status, detail);
   };
+}
+
+/** Answers with a problem (RFC 9457). */
+export function sendProblem(response: Response, status: number, detail: string): void {
+  const title = titles[status as ProblemStatus] ?? 'Bad request';
+  response.status(status).type('application/problem+json').send(JSON.stringify({ status, title, detail }));
 }
 
 function statusOf(error: unknown): number {

@@ -9,6 +9,7 @@ import { openApi } from './openapi.ts';
 import { answerProblem, answerUnknown } from './problem.ts';
 import { answerSchema, mount, route, type Route } from './route.ts';
 import { ruleRoutes } from './rule-routes.ts';
+import { sessionRoutes } from './session-routes.ts';
 import { studyRoutes } from './study-routes.ts';
 
 /** Where the JSON API is below the node's address. */
@@ -18,6 +19,7 @@ export const apiPath = '/api/v1';
 export function apiRoutes(context: ApiContext): Route[] {
   return [
     nodeRoute,
+    ...sessionRoutes(context),
     ...studyRoutes(context),
     ...jobRoutes(context),
     ...bundleRoutes(context),

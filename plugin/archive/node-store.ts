@@ -1,6 +1,6 @@
 import { InstanceStore, localArchiveName } from '../store/instance-store.ts';
 import type { Archive } from './archive.ts';
-import { DicomWebArchive } from './dicomweb-archive.ts';
+import { authorization, DicomWebArchive } from './dicomweb-archive.ts';
 
 /**
  * The node's own store, as a worker on another machine reaches it: objects come and go by the node's DICOMweb; the
@@ -8,9 +8,18 @@ import { DicomWebArchive } from './dicomweb-archive.ts';
  *
  * @param index of which only the database is used.
  */
-export function nodeStore(index: InstanceStore, nodeURL: string, timeoutMs: number): Archive {
+export function nodeStore(
+  index: InstanceStore,
+  { url: nodeURL, token }: { url: string; token?: string | undefined },
+  timeoutMs: number,
+): Archive {
   const url = `${nodeURL.replace(/\/$/, '')}/dicom-web`;
-  const node = new DicomWebArchive({ name: localArchiveName, url, headers: {}, timeoutMs });
+  const node = new DicomWebArchive({
+    name: localArchiveName,
+    url,
+    headers: authorization({ token }),
+    timeoutMs,
+  });
   return {
     name: localArchiveName,
     instances: (study) => index.find(study),

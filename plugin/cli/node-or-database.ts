@@ -1,13 +1,21 @@
+import { userInfo } from 'node:os';
+import { fetch } from 'undici';
+import { createToken, revokeToken, tokenFolder } from '../access/token.ts';
+import { apiPath } from '../api/router.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { DataFolderLockedError, lockDataFolder } from '../data-folder/lock.ts';
 import type { Database } from '../database/database.ts';
 import { openDatabase } from '../database/open-database.ts';
+import { ownNode } from '../http/own-node.ts';
 import { JobQueue } from '../jobs/queue.ts';
 import { createLog } from '../log.ts';
 import { loadSettings, type Settings } from '../settings.ts';
 
 /** Sends a request to the JSON API; returns the body of the answer. Throws what a problem says. */
 export type CallApi = (method: 'GET' | 'POST', path: string, body?: object) => Promise<unknown>;
+
+/** A command that was killed leaves a token behind that is valid for this long. */
+const commandLineTokenMs = 3600_000;
 
 /** What a command works on where no node runs. */
 export interface OpenedDatabase {
@@ -28,7 +36,7 @@ export async function withNodeOrDatabase(
     lock = await lockDataFolder(folder.root);
   } catch (error) {
     if (!(error instanceof DataFolderLockedError)) throw error;
-    return throughNode(apiOf(settings));
+    return askNode(settings, throughNode);
   }
   try {
     const log = createLog('silent');
@@ -48,17 +56,42 @@ export async function withNodeOrDatabase(
   }
 }
 
-function apiOf({ http: { host, port } }: Settings): CallApi {
-  const root = `http://${host.includes(':') ? `[${host}]` : host}:${port}/api/v1`;
-  return async (method, path, body) => {
-    const sent = body && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
-    const answer = await fetch(`${root}${path}`, { method, ...sent }).catch((error: unknown) => {
-      throw new Error(`the node that has the data folder open does not answer at ${root}`, { cause: error });
+/**
+ * The API of the node on this machine. Whoever may write its data folder may do what it does: a token is made for
+ * this command, and revoked when it has ended.
+ */
+async function askNode(settings: Settings, body: (call: CallApi) => Promise<void>): Promise<void> {
+  const { url, dispatcher } = ownNode(settings);
+  const root = `${url}${apiPath}`;
+  const folder = tokenFolder(settings.data);
+  const { token, entry } = await createToken(folder, {
+    name: `command line of ${userInfo().username}`,
+    roles: ['admin'],
+    expiresAt: new Date(Date.now() + commandLineTokenMs),
+  });
+  try {
+    await body(async (method, path, sent) => {
+      const answer = await fetch(`${root}${path}`, {
+        method,
+        dispatcher,
+        headers: {
+          authorization: `Bearer ${token}`,
+          ...(sent && { 'content-type': 'application/json' }),
+        },
+        ...(sent && { body: JSON.stringify(sent) }),
+      }).catch((error: unknown) => {
+        throw new Error(`the node that has the data folder open does not answer at ${root}`, {
+          cause: error,
+        });
+      });
+      const received = (await answer.json()) as { detail?: string; title?: string };
+      if (!answer.ok) {
+        throw new Error(received.detail ?? received.title ?? `${root} answered ${answer.status}`);
+      }
+      return received;
     });
-    const received = (await answer.json()) as { detail?: string; title?: string };
-    if (!answer.ok) {
-      throw new Error(received.detail ?? received.title ?? `${root} answered ${answer.status}`);
-    }
-    return received;
-  };
+  } finally {
+    await revokeToken(folder, entry.id);
+    await dispatcher.close();
+  }
 }

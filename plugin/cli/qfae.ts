@@ -14,6 +14,7 @@ import { reindexCommand } from './reindex.ts';
 import { rulesCommand } from './rules.ts';
 import { scoreCommand } from './score.ts';
 import { serveCommand } from './serve.ts';
+import { tokenCommand } from './token.ts';
 import { trainCommand } from './train.ts';
 import { workerCommand } from './worker.ts';
 import { weightsCommand } from './weights.ts';
@@ -36,6 +37,7 @@ const program = new Command('qfae')
   .addCommand(bundlesCommand())
   .addCommand(rulesCommand())
   .addCommand(weightsCommand())
+  .addCommand(tokenCommand())
   .addCommand(doctorCommand())
   .addCommand(gpuCommand())
   .addCommand(validateCommand());

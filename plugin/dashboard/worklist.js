@@ -20,6 +20,7 @@ async function refresh() {
     while (stale) {
       stale = false;
       const answer = await fetch('/api/v1/studies');
+      if (answer.status === 401) return location.replace('sign-in.html');
       if (!answer.ok) throw new Error(`answered ${answer.status}`);
       show((await answer.json()).studies);
       await new Promise((resolve) => setTimeout(resolve, settleMs));

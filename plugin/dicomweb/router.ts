@@ -6,7 +6,9 @@ import type { DicomJson } from '../../dicom/dicom-json.ts';
 import { isUID } from '../../dicom/uid.ts';
 import type { Database } from '../database/database.ts';
 import type { Level } from '../store/attributes.ts';
+import type { Settings } from '../settings.ts';
 import type { StoredInstance } from '../store/instance-store.ts';
+import { requestID } from '../http/request-id.ts';
 import { ahead } from './ahead.ts';
 import { bulkDataMessage, withBulkDataURIs } from './bulk-data.ts';
 import { capabilities, wadl } from './capabilities.ts';
@@ -30,6 +32,7 @@ const picturesAhead = 1;
 
 /** What the DICOMweb service needs of the node. */
 export interface DicomWebContext extends StoreContext {
+  limits: Settings['limits'];
   database: Database;
   /** Whether clients may delete. */
   deletion: boolean;
@@ -44,8 +47,17 @@ export function dicomWebRouter(context: DicomWebContext): Router {
   router.get('/capabilities', sendCapabilities);
 
   const answerStore = async (request: Request, response: Response, study?: string) => {
-    const type = request.get('content-type');
-    const { status, body } = await storeInstances(context, type, request, rootOf(request), study);
+    const { status, body, givenUp } =
+      Number(request.get('content-length')) > context.limits.requestBytes
+        ? ({ status: 413, body: undefined, givenUp: true } as const)
+        : await storeInstances(
+            { ...context, log: context.log.child({ request: requestID(response) }) },
+            request.get('content-type'),
+            request,
+            rootOf(request),
+            study,
+          );
+    if (givenUp) response.set('Connection', 'close');
     response.status(status);
     if (body) response.type('application/dicom+json').send(JSON.stringify(body));
     else response.end();
@@ -147,7 +159,10 @@ export function dicomWebRouter(context: DicomWebContext): Router {
         throw new RetrieveError(403, 'deleting is not permitted (setting dicomweb.delete)');
       const instances = await requested(request);
       await store.remove(instances.map(({ sopInstanceUID }) => sopInstanceUID));
-      context.log.info({ ...request.params, instances: instances.length }, 'deleted by a client');
+      context.log.info(
+        { ...request.params, instances: instances.length, request: requestID(response) },
+        'deleted by a client',
+      );
       response.status(204).end();
     });
   }

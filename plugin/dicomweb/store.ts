@@ -9,6 +9,7 @@ import type { DicomPool, InstanceHeader } from '../../dicom/pool.ts';
 import { DicomError } from '../../dicom/reading/dicom-error.ts';
 import type { Logger } from '../log.ts';
 import { isOwnResult } from '../scoring/algorithm.ts';
+import type { Settings } from '../settings.ts';
 import type { InstanceStore } from '../store/instance-store.ts';
 import { parseMediaType, type MediaType } from './media-type.ts';
 import { boundaryOf, MultipartError, readParts, wholeBody, type Part } from './multipart.ts';
@@ -42,14 +43,16 @@ export interface StoreContext {
   pool: DicomPool;
   /** Folder for parts that are not whole yet. */
   incoming: string;
-  instanceBytes: number;
+  limits: Pick<Settings['limits'], 'instanceBytes'>;
   log: Logger;
 }
 
 /** A STOW-RS answer. */
 export interface StoreAnswer {
-  status: 200 | 202 | 400 | 409 | 415 | 503;
+  status: 200 | 202 | 400 | 409 | 413 | 415 | 503;
   body?: DicomJson;
+  /** The rest of the request was not read: the connection must not be used again. */
+  givenUp?: true;
 }
 
 /**
@@ -59,7 +62,7 @@ export interface StoreAnswer {
  * @param dicomWebRoot URL under which the stored objects can be retrieved.
  */
 export async function storeInstances(
-  context: StoreContext,
+  context: StoreContext & { limits: Pick<Settings['limits'], 'requestBytes' | 'parts'> },
   contentType: string | undefined,
   body: Readable,
   dicomWebRoot: string,
@@ -71,6 +74,7 @@ export async function storeInstances(
     body.resume();
     return { status: 415 };
   }
+  const { instanceBytes, requestBytes, parts: mostParts } = context.limits;
   const outcomes: Outcome[] = [];
   const refuse = (part: number, reason: number, why: string, at: object = {}, header?: InstanceHeader) => {
     context.log.warn({ part, ...at, reason: reason.toString(16) }, `instance refused: ${why}`);
@@ -107,6 +111,8 @@ export async function storeInstances(
   // While objects are read and entered, the next ones come in.
   const underWay = new Set<Promise<void>>();
   let brokeOff = false;
+  let bytesLeft = requestBytes;
+  let givenUp = false;
   const receive = async ({ headers, body }: Part, part: number) => {
     const type = parseMediaType(headers['content-type'])?.type ?? 'application/dicom';
     if (type !== 'application/dicom') {
@@ -116,10 +122,13 @@ export async function storeInstances(
     }
     const file = join(context.incoming, randomUUID());
     try {
-      await pipeline(body, atMost(context.instanceBytes), createWriteStream(file));
+      const written = createWriteStream(file);
+      await pipeline(body, atMost(Math.min(instanceBytes, bytesLeft)), written);
+      bytesLeft -= written.bytesWritten;
     } catch (error) {
       await rm(file, { force: true });
       brokeOff = error instanceof MultipartError;
+      givenUp = error instanceof TooLargeError && bytesLeft < instanceBytes;
       const reason = brokeOff ? failureReason.cannotUnderstand : reasonOf(error);
       refuse(part, reason, (error as Error).message, { error });
       return;
@@ -133,7 +142,13 @@ export async function storeInstances(
   try {
     const parts =
       mediaType.type === 'application/dicom' ? [wholeBody(body)] : readParts(body, boundaryOf(mediaType));
-    for await (const next of parts) await receive(next, ++part);
+    for await (const next of parts) {
+      if (++part > mostParts) {
+        givenUp = true;
+        refuse(part, failureReason.outOfResources, `a request of more than ${mostParts} objects`);
+      } else await receive(next, part);
+      if (givenUp) break;
+    }
     if (part === 0) refuse(1, failureReason.cannotUnderstand, 'the request has no part');
   } catch (error) {
     if (!(error instanceof MultipartError)) throw error;
@@ -141,7 +156,7 @@ export async function storeInstances(
   } finally {
     await Promise.all(underWay);
   }
-  return answer(outcomes, dicomWebRoot);
+  return { ...answer(outcomes, dicomWebRoot), ...(givenUp && { givenUp }) };
 }
 
 /** A single object, or a multipart message of them. */

@@ -54,7 +54,7 @@ describeWith(['storescu', 'echoscu', 'dcmsend', 'dcmodify'], 'the receiver of C-
       },
     });
     scp = await startStoreScp(
-      { store, pool, incoming, instanceBytes: 1_000_000, log: createLog('silent') },
+      { store, pool, incoming, limits: { instanceBytes: 1_000_000 }, log: createLog('silent') },
       cStore,
     );
   });

@@ -182,7 +182,7 @@ class StoreAssociation extends Scp {
     }
     this.#commandBytes = 0;
     const file = join(this.#context.incoming, randomUUID());
-    this.#incoming = new IncomingObject(file, this.#context.instanceBytes, () => this.socket.resume());
+    this.#incoming = new IncomingObject(file, this.#context.limits.instanceBytes, () => this.socket.resume());
     this.#incoming.write(
       fileHead({ sopClassUID, sopInstanceUID, transferSyntaxUID, sourceAETitle: this.#sourceAETitle }),
     );
@@ -233,7 +233,7 @@ class StoreAssociation extends Scp {
     try {
       await finished(object);
       if (object.isTooLarge) {
-        return refuse(outOfResources, `object of more than ${this.#context.instanceBytes} bytes`);
+        return refuse(outOfResources, `object of more than ${this.#context.limits.instanceBytes} bytes`);
       }
       const header = await pool.readHeader(object.file);
       if (

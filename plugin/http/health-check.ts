@@ -1,7 +1,10 @@
+import { fetch } from 'undici';
 import { loadSettings } from '../settings.ts';
+import { ownNode } from './own-node.ts';
 
 /** Exits with 0 if the node of this machine answers, as container health checks want it. */
-const { host, port } = loadSettings().http;
-const address = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
-const answer = await fetch(`http://${address}:${port}/healthz`).catch(() => undefined);
+const { url, dispatcher } = ownNode(loadSettings());
+const answer = await fetch(`${url}/healthz`, { dispatcher }).catch(() => undefined);
 process.exitCode = answer?.ok ? 0 : 1;
+await answer?.body?.cancel();
+await dispatcher.close();

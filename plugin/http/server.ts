@@ -1,6 +1,9 @@
 import { createServer, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { fileURLToPath } from 'node:url';
-import express, { type ErrorRequestHandler, type RequestHandler } from 'express';
+import express, { type ErrorRequestHandler, type Express } from 'express';
+import helmet from 'helmet';
+import { guard } from '../access/guard.ts';
 import { dicomWebPath, dicomWebRouter, type DicomWebContext } from '../dicomweb/router.ts';
 import { QueryError } from '../dicomweb/query.ts';
 import { RetrieveError } from '../dicomweb/retrieve-error.ts';
@@ -8,12 +11,15 @@ import { DicomError } from '../../dicom/reading/dicom-error.ts';
 import type { ApiContext } from '../api/context.ts';
 import { requireAllowedHost } from './allowed-host.ts';
 import { allowOrigins } from './cross-origin.ts';
+import { limitRate, refuseSlowBodies } from './limits.ts';
+import { nameRequest, requestID } from './request-id.ts';
+import type { Settings } from '../settings.ts';
+import { readCertificate } from './certificate.ts';
 import { apiPath, apiRouter } from '../api/router.ts';
 
 /** What the HTTP service needs of the node. */
 export interface ServerContext extends DicomWebContext, ApiContext {
-  /** Origins whose pages may use DICOMweb. */
-  allowedOrigins: string[];
+  settings: ApiContext['settings'] & Pick<Settings, 'http' | 'limits'>;
   /** Names that the Host header may hold; undefined where any is served. */
   allowedHosts: string[] | undefined;
   /** Told that an archive may hold something new. */
@@ -22,11 +28,33 @@ export interface ServerContext extends DicomWebContext, ApiContext {
 
 /** The node's HTTP service: DICOMweb, JSON API, hints of Orthanc, health, dashboard. */
 export function createHttpServer(context: ServerContext): Server {
+  const { http, limits } = context.settings;
+  const options = { connectionsCheckingInterval: 5000 };
+  const app = createApp(context);
+  const server = http.tls
+    ? createTlsServer({ ...options, ...readCertificate(http.tls) }, app)
+    : createServer(options, app);
+  server.requestTimeout = limits.requestSeconds * 1000; // a study may take long to come
+  server.headersTimeout = 30_000;
+  server.keepAliveTimeout = 65_000; // longer than proxies keep theirs
+  server.timeout = 120_000;
+  server.maxConnections = limits.connections;
+  return server;
+}
+
+/** What answers the requests. Whatever stands before the guard is open to anyone. */
+export function createApp(context: ServerContext): Express {
+  const { http, limits } = context.settings;
   const app = express();
   app.disable('x-powered-by');
-  app.use(securityHeaders);
+  if (http.behindProxy) app.set('trust proxy', 1);
+  app.use(nameRequest, securityHeaders(http.tls !== undefined || http.behindProxy));
   if (context.allowedHosts) app.use(requireAllowedHost(context.allowedHosts));
-  app.use(dicomWebPath, allowOrigins(context.allowedOrigins), dicomWebRouter(context));
+  app.use(limitRate(limits.requestsPerMinute), refuseSlowBodies(limits.stallSeconds * 1000));
+  app.use(express.static(fileURLToPath(new URL('../dashboard', import.meta.url))));
+  app.use(dicomWebPath, allowOrigins(http.allowedOrigins)); // answers preflights, which carry no credentials
+  app.use(guard(context, context.identify));
+  app.use(dicomWebPath, dicomWebRouter(context));
   app.use(apiPath, apiRouter(context));
   app.post('/hooks/orthanc', (_request, response) => {
     context.onHint();
@@ -39,27 +67,23 @@ export function createHttpServer(context: ServerContext): Server {
     await context.database.query('select 1');
     response.json({ status: 'ready' });
   });
-  app.use(express.static(fileURLToPath(new URL('../dashboard', import.meta.url))));
   app.use((_request, response) => {
     response.status(404).json({ error: 'no such resource' });
   });
   app.use(answerError(context));
-  const server = createServer(app);
-  server.requestTimeout = 0; // a study may take long to come; a sender that stalls is cut off below
-  server.headersTimeout = 30_000;
-  server.keepAliveTimeout = 65_000; // longer than proxies keep theirs
-  server.timeout = 120_000;
-  return server;
+  return app;
 }
 
-const securityHeaders: RequestHandler = (_request, response, next) => {
-  response.set({
-    'Content-Security-Policy': "default-src 'self'",
-    'X-Content-Type-Options': 'nosniff',
-    'Referrer-Policy': 'no-referrer',
+/** @param encrypted whether browsers reach the node by HTTPS, and shall go on to do so */
+function securityHeaders(encrypted: boolean) {
+  return helmet({
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: { 'default-src': ["'self'"], 'frame-ancestors': ["'none'"], 'form-action': ["'self'"] },
+    },
+    strictTransportSecurity: encrypted,
   });
-  next();
-};
+}
 
 /** Errors as JSON with the status that the standard names; what is unforeseen is logged, and told without detail. */
 function answerError({ log }: ServerContext): ErrorRequestHandler {
@@ -67,7 +91,9 @@ function answerError({ log }: ServerContext): ErrorRequestHandler {
     if (response.destroyed || response.writableEnded) return; // the receiver went away
     const status = statusOf(error);
     const message = status < 500 ? (error as Error).message : 'internal error';
-    if (status >= 500) log.error({ error, method: request.method }, 'request failed');
+    if (status >= 500) {
+      log.error({ error, method: request.method, request: requestID(response) }, 'request failed');
+    }
     if (response.headersSent) {
       response.destroy(); // the receiver sees that the answer is not whole
       return;

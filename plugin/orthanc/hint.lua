@@ -3,11 +3,13 @@
 -- Orthanc waits for each answer; the node gives it before it does anything.
 
 local url = os.getenv('QFAE_HINT_URL') or 'http://127.0.0.1:8780/hooks/orthanc'
+local token = os.getenv('QFAE_HINT_TOKEN') -- of role sender, where the node asks for one
+local headers = token and { Authorization = 'Bearer ' .. token } or {}
 local last = 0
 
 local function hint()
   last = os.time()
-  HttpPost(url, '')
+  HttpPost(url, '', headers)
 end
 
 -- Once a second at most while a study comes in.

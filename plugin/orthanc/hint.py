@@ -12,6 +12,8 @@ import urllib.request
 import orthanc
 
 URL = os.environ.get("QFAE_HINT_URL", "http://127.0.0.1:8780/hooks/orthanc")
+TOKEN = os.environ.get("QFAE_HINT_TOKEN")  # of role sender, where the node asks for one
+HEADERS = {"Authorization": f"Bearer {TOKEN}"} if TOKEN else {}
 arrived = threading.Event()
 
 
@@ -25,7 +27,7 @@ def post_hints():
         arrived.wait()
         arrived.clear()
         try:
-            urllib.request.urlopen(urllib.request.Request(URL, data=b""), timeout=10).close()
+            urllib.request.urlopen(urllib.request.Request(URL, b"", HEADERS), timeout=10).close()
         except OSError as error:  # the node is away; it finds what it missed
             orthanc.LogWarning(f"QFAE is not reached: {error}")
         time.sleep(1)

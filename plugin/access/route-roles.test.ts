@@ -1,0 +1,131 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Express, Router } from 'express';
+import { apiRouter, apiPath } from '../api/router.ts';
+import { dicomWebPath, dicomWebRouter } from '../dicomweb/router.ts';
+import { createApp, type ServerContext } from '../http/server.ts';
+import { createLog } from '../log.ts';
+import { settingsSchema } from '../settings.ts';
+import { auditFolder } from './audit-log.ts';
+import { identifier } from './guard.ts';
+import { roles, type Role } from './role.ts';
+import { routeRoles } from './route-roles.ts';
+import { createToken, tokenFolder } from './token.ts';
+
+let folder: string;
+let app: Express;
+let server: Server;
+let url: string;
+let context: ServerContext;
+const tokens = {} as Record<Role, string>;
+
+/** The service with nothing behind it: whoever passes the guard gets an error of another kind. */
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'qfae-roles-'));
+  const settings = settingsSchema.parse({ data: folder });
+  context = {
+    settings,
+    authentication: true,
+    identify: identifier({ settings }),
+    limits: settings.limits,
+    deletion: true,
+    onHint: () => undefined,
+    log: createLog('silent'),
+  } as unknown as ServerContext;
+  app = createApp(context);
+  server = createServer(app).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  for (const role of roles) {
+    tokens[role] = (await createToken(tokenFolder(folder), { name: role, roles: [role] })).token;
+  }
+});
+
+afterAll(() => {
+  server.closeAllConnections();
+  server.close();
+  rmSync(folder, { recursive: true });
+});
+
+/** Method and path of every route of a router. */
+function routesOf(router: Router, root = ''): [string, string][] {
+  return router.stack.flatMap(({ route }) =>
+    route
+      ? [...new Set(route.stack.map(({ method }) => method))].map((method): [string, string] => [
+          method,
+          `${root}${route.path}`.replace(/(.)\/$/, '$1'),
+        ])
+      : [],
+  );
+}
+
+const key = ([method, path]: readonly [string, string, ...unknown[]]) => `${method} ${path}`;
+
+test('the table holds every route of the API and of the node itself, and no other', () => {
+  const served = [...routesOf(apiRouter(context), apiPath), ...routesOf(app.router)].map(key);
+  const listed = routeRoles.map(key).filter((route) => !route.includes(dicomWebPath));
+  expect(listed.sort()).toEqual(served.sort());
+});
+
+const as = (token: string | undefined) => ({ headers: token ? { authorization: `Bearer ${token}` } : {} });
+
+test('every route lets those pass who have its role, and nobody else', async () => {
+  const paths = [...routesOf(dicomWebRouter(context), dicomWebPath), ...routesOf(app.router)];
+  const routes = [...paths, ...routesOf(apiRouter(context), apiPath)];
+  expect(routes.length).toBeGreaterThan(50);
+  const needed = { get: 'reader', post: 'sender', delete: 'admin', options: 'anyone' } as Record<
+    string,
+    string
+  >;
+  const listed = new Map(routeRoles.map((entry) => [key(entry), entry[2]]));
+  for (const [method, pattern] of routes) {
+    const access = listed.get(key([method, pattern])) ?? needed[method];
+    const path = pattern.replace(/[:*]\w+/g, '1.2.3');
+    for (const role of [undefined, ...roles]) {
+      const answer = await fetch(`${url}${path}`, {
+        method: method.toUpperCase(),
+        ...as(role && tokens[role]),
+      });
+      await answer.body?.cancel();
+      const passes = access === 'anyone' || role === 'admin' || role === access;
+      const expected = passes ? 'passes' : role ? 403 : 401;
+      const refused = answer.status === 403 || answer.status === 401;
+      const wrongSession = pattern === '/api/v1/session' && method === 'post';
+      if (wrongSession) continue; // answers 415 or 401 of its own
+      expect([method, path, role, refused ? answer.status : 'passes']).toEqual([
+        method,
+        path,
+        role,
+        expected,
+      ]);
+    }
+  }
+});
+
+test('what no route serves needs an admin, and tells nobody else whether it is there', async () => {
+  for (const path of ['/api/v1/no-such', '//api/v1/studies', '/dicom-webx', '/.env', '/dicom-web/..%2fapi']) {
+    const answer = await fetch(`${url}${path}`);
+    expect([path, answer.status]).toEqual([path, 401]);
+  }
+});
+
+test('each refusal and each use is in the audit log, without the values of a query', async () => {
+  await fetch(`${url}/dicom-web/studies?PatientName=Doe&limit=1`, as(tokens.sender));
+  const day = new Date().toISOString().slice(0, 10);
+  const lines = readFileSync(join(auditFolder(folder), `${day}.jsonl`), 'utf8')
+    .trim()
+    .split('\n');
+  expect(lines.join()).not.toContain('Doe');
+  expect(JSON.parse(lines.at(-1)!)).toMatchObject({
+    who: 'sender',
+    from: '127.0.0.1',
+    what: 'GET /dicom-web/studies',
+    keys: ['PatientName', 'limit'],
+    outcome: 403,
+  });
+  expect(lines.some((line) => line.includes('"who":null') && line.includes('"outcome":401'))).toBe(true);
+});

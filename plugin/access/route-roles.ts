@@ -1,0 +1,45 @@
+import type { Role } from './role.ts';
+
+/** Who may use a route: those with a role, or anyone. */
+export type Access = Role | 'anyone';
+
+type Method = 'get' | 'post' | 'delete' | 'options';
+
+/**
+ * Every route of the node, with the role that it needs; `get` holds for HEAD too. What does not stand here needs
+ * `admin`. The files of the dashboard hold no data and are not in the table.
+ */
+export const routeRoles: readonly (readonly [method: Method, path: string, access: Access])[] = [
+  ['get', '/healthz', 'anyone'],
+  ['get', '/readyz', 'anyone'],
+  ['post', '/hooks/orthanc', 'sender'],
+
+  ['options', '/dicom-web', 'anyone'],
+  ['get', '/dicom-web/*path', 'reader'],
+  ['post', '/dicom-web/studies', 'sender'],
+  ['post', '/dicom-web/studies/:study', 'sender'],
+  ['delete', '/dicom-web/*path', 'admin'],
+
+  ['get', '/api/v1/session', 'anyone'],
+  ['post', '/api/v1/session', 'anyone'],
+  ['post', '/api/v1/session/end', 'anyone'],
+  ['get', '/api/v1/openapi.json', 'anyone'],
+  ['get', '/api/v1/node', 'reader'],
+  ['get', '/api/v1/studies', 'reader'],
+  ['get', '/api/v1/studies/:archive/:study', 'reader'],
+  ['post', '/api/v1/studies/:archive/:study/feedback', 'reader'],
+  ['get', '/api/v1/jobs', 'reader'],
+  ['get', '/api/v1/jobs/:job', 'reader'],
+  ['post', '/api/v1/jobs/:job/retry', 'admin'],
+  ['post', '/api/v1/jobs/:job/cancel', 'admin'],
+  ['post', '/api/v1/backfill', 'admin'],
+  ['post', '/api/v1/rescore', 'admin'],
+  ['get', '/api/v1/bundles', 'reader'],
+  ['get', '/api/v1/bundles/:bundle', 'reader'],
+  ['post', '/api/v1/bundles/:bundle/promote', 'admin'],
+  ['get', '/api/v1/profiles', 'reader'],
+  ['post', '/api/v1/profiles/:profile/rollback', 'admin'],
+  ['get', '/api/v1/rules', 'reader'],
+  ['get', '/api/v1/rules/test', 'reader'],
+  ['get', '/api/v1/events', 'reader'],
+];

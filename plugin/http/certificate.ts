@@ -1,0 +1,49 @@
+import { readFileSync, statSync } from 'node:fs';
+import type { Server } from 'node:https';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from '../log.ts';
+import { SettingsError, type Settings } from '../settings.ts';
+
+type TlsSettings = NonNullable<Settings['http']['tls']>;
+
+const lookEveryMs = 60_000;
+
+/**
+ * Certificate chain and private key, as PEM.
+ *
+ * @throws SettingsError naming the file that cannot be read.
+ */
+export function readCertificate({ certificateFile, keyFile }: TlsSettings): { cert: Buffer; key: Buffer } {
+  const read = (setting: string, file: string) => {
+    try {
+      return readFileSync(file);
+    } catch (error) {
+      throw new SettingsError(`http.tls.${setting}: ${(error as Error).message}`);
+    }
+  };
+  return { cert: read('certificateFile', certificateFile), key: read('keyFile', keyFile) };
+}
+
+/** Takes over a renewed certificate, for new connections, until it is told to end. */
+export async function renewCertificate(
+  server: Pick<Server, 'setSecureContext'>,
+  tls: TlsSettings,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  const changedAt = () =>
+    [tls.certificateFile, tls.keyFile].map((file) => statSync(file, { throwIfNoEntry: false })?.mtimeMs);
+  let known = changedAt();
+  while (!signal.aborted) {
+    await sleep(lookEveryMs, undefined, { signal }).catch(() => undefined);
+    const now = changedAt();
+    if (now.every((time, i) => time === known[i])) continue;
+    try {
+      server.setSecureContext(readCertificate(tls));
+      known = now;
+      log.info('the renewed certificate is in use');
+    } catch (error) {
+      log.error({ error }, 'the renewed certificate cannot be used (yet)');
+    }
+  }
+}
