@@ -36,7 +36,7 @@ function highProduct(a: number, b: number): number {
 }
 
 /** What a stream of random numbers is for; streams of one seed are independent. */
-const STREAMS = { order: 0, augmentation: 1, dropout: 2, masking: 3, initial: 4 } as const;
+const STREAMS = { order: 0, augmentation: 1, dropout: 2, masking: 3, initial: 4, anomaly: 5 } as const;
 
 export type StreamName = keyof typeof STREAMS;
 

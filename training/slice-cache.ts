@@ -99,8 +99,7 @@ export interface AddedSlices {
  * has already is not added again, so that an import may be repeated. One writer at a time; throws if another
  * one is at work.
  *
- * @param salt of a new cache's pseudonyms; given only where identifiers are public, so that the same slices make
- *   the same cache
+ * @param salt of a new cache's pseudonyms; given where the same studies must have the same ones in several caches
  */
 export async function addSlices(
   folder: string,
@@ -118,7 +117,6 @@ export async function addSlices(
       if (await stat(indexPath(folder)).catch(() => undefined)) throw error;
       return { version: 1 as const, salt, slices: [] };
     });
-    const pseudonym = (kind: string, name: string) => hash(`${index.salt} ${kind} ${name}`).slice(0, 16);
     const stored = new Map(index.slices.map((slice) => [slice.sha256, slice]));
     const known = new Set(index.slices.map(({ sha256, patient }) => `${sha256} ${patient}`));
     const entries = [...index.slices];
@@ -127,10 +125,9 @@ export async function addSlices(
       await using file = await open(pixelsPath(folder), 'a');
       let { size: end } = await file.stat();
       for await (const slice of slices) {
-        const { patient, study } = slice;
         const { pixels, rows, columns } = applyMask(slice);
         const sha256 = hash(pixels);
-        const of = pseudonym('patient', patient);
+        const { patient: of, study } = pseudonyms(index.salt, slice);
         if (known.has(`${sha256} ${of}`)) {
           duplicates += 1;
           continue;
@@ -142,14 +139,7 @@ export async function addSlices(
           await file.writeFile(pixels);
           end += pixels.length;
         }
-        const entry = {
-          offset,
-          rows,
-          columns,
-          sha256,
-          patient: of,
-          study: pseudonym('study', `${patient} ${study}`),
-        };
+        const entry = { offset, rows, columns, sha256, patient: of, study };
         stored.set(sha256, entry);
         entries.push(entry);
       }
@@ -161,6 +151,15 @@ export async function addSlices(
   } finally {
     await rm(lock, { force: true });
   }
+}
+
+/** What a cache with this salt calls a patient and a study: salted hashes, 16 hexadecimal digits. */
+export function pseudonyms(
+  salt: string,
+  { patient, study }: Pick<SourceSlice, 'patient' | 'study'>,
+): Pick<CachedSlice, 'patient' | 'study'> {
+  const pseudonym = (kind: string, name: string) => hash(`${salt} ${kind} ${name}`).slice(0, 16);
+  return { patient: pseudonym('patient', patient), study: pseudonym('study', `${patient} ${study}`) };
 }
 
 export interface PatientSplit {

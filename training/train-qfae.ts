@@ -166,7 +166,10 @@ export async function trainQfae(
  * Seconds of an optimiser step on this machine as it is now: from one micro-batch of noise that is really computed, after
  * another one to warm up. Writes nothing.
  */
-export async function timeStep(options: QfaeTrainingOptions, { base }: TrainingPlan): Promise<number> {
+export async function timeStep(
+  options: QfaeTrainingOptions,
+  { base }: Pick<TrainingPlan, 'base'>,
+): Promise<number> {
   const { root, microBatch, batchSize, seed } = options;
   const engine = await openEngine(options, base, await mountWeights(root, base));
   try {
