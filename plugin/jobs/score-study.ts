@@ -19,12 +19,8 @@ import { resultContext } from '../scoring/algorithm.ts';
 import { ResultObjects } from '../scoring/result-objects.ts';
 import type { ScorerCache } from '../scoring/scorer-cache.ts';
 import { scoreSeries } from '../scoring/score-series.ts';
-import {
-  SEGMENTATION,
-  selectSeries,
-  type CandidateSeries,
-  type SourceInstance,
-} from '../scoring/series-selection.ts';
+import { candidateSeries } from '../scoring/candidate-series.ts';
+import { selectSeries } from '../scoring/series-selection.ts';
 import { subjectOf } from '../scoring/subject.ts';
 import type { Settings } from '../settings.ts';
 import { version } from '../version.ts';
@@ -162,7 +158,9 @@ class StudyScoring {
     await updateScoring(database, this.#run, { bundle: bundle.id, profile: bundle.profile.name });
 
     await this.#enter('retrieve');
-    const candidates = this.#candidates(sources, plan.series);
+    const { studyInstanceUID } = this.#scoring;
+    const study = { archive: this.#archive, pool, studyInstanceUID, folder: this.#folder };
+    const candidates = candidateSeries(study, sources, plan.series);
     const series = await selectSeries(pool, bundle.profile, candidates, this.#signal);
     if ('reason' in series) return this.#leave(series.reason);
     const { seriesInstanceUID, remarks, notScored } = series;
@@ -259,42 +257,6 @@ class StudyScoring {
       if (!objects.every(({ sopInstanceUID }) => present.has(sopInstanceUID))) return false;
     }
     return true;
-  }
-
-  /** @param fitting the series that may be scored; all, if left out. Segments of them are looked at in any case. */
-  #candidates(sources: InstanceReference[], fitting?: readonly string[]): CandidateSeries[] {
-    const bySeries = Map.groupBy(
-      sources.filter(
-        ({ seriesInstanceUID, sopClassUID }) =>
-          !fitting || fitting.includes(seriesInstanceUID) || sopClassUID === SEGMENTATION,
-      ),
-      ({ seriesInstanceUID }) => seriesInstanceUID,
-    );
-    return [...bySeries].map(([seriesInstanceUID, instances]) => ({
-      seriesInstanceUID,
-      sopClassUIDs: instances.map(({ sopClassUID }) => sopClassUID),
-      read: () => this.#read(seriesInstanceUID, instances),
-    }));
-  }
-
-  /** Fetches a series; it is whole if its instances are those that the query named. */
-  async #read(seriesInstanceUID: string, expected: InstanceReference[]): Promise<SourceInstance[]> {
-    const files = await this.#archive.retrieve(
-      this.#scoring.studyInstanceUID,
-      seriesInstanceUID,
-      this.#folder,
-    );
-    const instances = await Promise.all(
-      files.map(async (path) => ({ path, header: await this.#context.pool.readHeader(path) })),
-    );
-    const arrived = new Set(instances.map(({ header }) => header.sopInstanceUID));
-    const missing = expected.filter(({ sopInstanceUID }) => !arrived.has(sopInstanceUID));
-    if (missing.length > 0) {
-      throw new Error(
-        `series ${seriesInstanceUID}: ${missing.length} of ${expected.length} instances were not delivered, first ${missing[0].sopInstanceUID}`,
-      );
-    }
-    return instances;
   }
 
   async #leave(reason: string): Promise<void> {

@@ -51,10 +51,13 @@ export async function readableStudy(
     })),
   );
   if ('reason' in series) return series;
-  const [{ header }] = instances;
-  const id = stringOf(header.dataset, '00100020')?.trim();
-  const patient = id ? JSON.stringify([id, stringOf(header.dataset, '00100021')]) : header.studyInstanceUID;
-  return { patient, slices: () => readSlices(pool, series) };
+  return { patient: patientOf(instances[0]), slices: () => readSlices(pool, series) };
+}
+
+/** Who the patient is: Patient ID and its issuer; of a study without, the study. */
+export function patientOf({ header: { dataset, studyInstanceUID } }: SourceInstance): string {
+  const id = stringOf(dataset, '00100020')?.trim();
+  return id ? JSON.stringify([id, stringOf(dataset, '00100021')]) : studyInstanceUID;
 }
 
 /** The pictures of each patient, in their order, as one study, of which the profile's sample is scored. */
