@@ -198,6 +198,12 @@ export const settingsSchema = z.strictObject({
       precision: z.enum(['auto', ...precisions]).default('auto'),
     })
     .prefault({}),
+  retraining: z
+    .strictObject({
+      /** Runs of a profile of which the folder is kept: it holds StudyInstanceUIDs and pictures of slices. */
+      keepRuns: z.number().int().min(1).max(100).default(3),
+    })
+    .prefault({}),
   decoding: z
     .strictObject({
       threads: z.number().int().min(1).max(64).default(2),

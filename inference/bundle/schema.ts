@@ -103,6 +103,8 @@ const provenanceSchema = z.strictObject({
   calibrationStudies: count,
   /** Salted hashes of Study Instance UIDs that the model has seen. */
   studyHashes: z.array(z.string()).default([]),
+  /** Says whose salt that is: hashes with other salts cannot be compared. */
+  studySalt: z.string().optional(),
   /** The ID of the bundle that this one continues. */
   predecessor: z.string().optional(),
 });

@@ -5,6 +5,7 @@ import {
   feedbackLabels,
   giveFeedback,
   judgementSchema,
+  studiesJudged,
   type Feedback,
 } from '../feedback/feedback.ts';
 import { scoringsOfStudy, scoringStates, sliceScores, type Scoring } from '../jobs/scorings.ts';
@@ -122,6 +123,13 @@ const studyDetailSchema = answerSchema(
   }),
 );
 
+const judgedStudiesSchema = answerSchema(
+  'JudgedStudies',
+  z.object({
+    studies: z.array(z.object({ archive: z.string(), studyInstanceUID: z.string(), givenAt: time })),
+  }),
+);
+
 export const uid = z.string().regex(/^[0-9.]{1,64}$/, 'not a UID');
 export const archiveName = z.string().regex(/^[\w-]{1,64}$/, 'not the name of an archive');
 const studyParameters = z.strictObject({ archive: archiveName, study: uid });
@@ -196,6 +204,21 @@ export function studyRoutes({ database }: ApiContext): Route[] {
           feedbackHistory: (await feedbackHistory(database, row)).map(describeFeedback),
           scorings: scorings.map((scoring) => ({ id: scoring.id, ...describeScoring(scoring) })),
           slices: await sliceScores(database, row.id),
+        };
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/feedback',
+      summary: 'The studies of which readers said this last, the earliest first',
+      query: z.strictObject({ label: z.enum(feedbackLabels) }),
+      answer: judgedStudiesSchema,
+      async handle({ query: { label } }) {
+        const studies = await studiesJudged(database, label);
+        return {
+          studies: studies.map(({ archive, studyInstanceUID, givenAt }) => ({
+            ...{ archive, studyInstanceUID, givenAt: givenAt.toISOString() },
+          })),
         };
       },
     }),

@@ -24,6 +24,12 @@ interface OrthancInstance {
   MainDicomTags: { SOPInstanceUID: string };
 }
 
+/** A study as `/studies?expand` and `/tools/find` describe it. */
+interface OrthancStudy {
+  ID: string;
+  MainDicomTags: { StudyInstanceUID: string };
+}
+
 /** Name under which Orthanc appears among the archives. */
 export const orthancArchiveName = 'orthanc';
 
@@ -74,6 +80,41 @@ export class OrthancArchive extends DicomWebArchive {
       }
     }
     return true;
+  }
+
+  /**
+   * The studies that have a label (Orthanc 1.12 and later). Older versions ignore what they do not know in a search:
+   * what they answer does not name the label.
+   *
+   * @throws Error if Orthanc has no labels.
+   */
+  async labelled(label: string): Promise<string[]> {
+    const found = await this.#json<(OrthancStudy & { Labels?: string[] })[]>('/tools/find', {
+      method: 'POST',
+      body: JSON.stringify({ Level: 'Study', Query: {}, Labels: [label], Expand: true }),
+    });
+    if (found.some(({ Labels }) => Labels?.includes(label) !== true)) {
+      throw new Error(`${this.name}: this Orthanc has no labels; they came with version 1.12`);
+    }
+    return found.map(({ MainDicomTags }) => MainDicomTags.StudyInstanceUID);
+  }
+
+  /** The studies of which the metadata of this name has this value. */
+  async withMetadata(name: string, value: string): Promise<string[]> {
+    const found: string[] = [];
+    for (let since = 0; ; since += pageSize) {
+      const page = await this.#json<OrthancStudy[]>(`/studies?expand&since=${since}&limit=${pageSize}`);
+      for (const { ID, MainDicomTags } of page) {
+        const answer = await this.#fetch(`/studies/${ID}/metadata/${encodeURIComponent(name)}`);
+        const text = await answer.text();
+        // 404: it has none of this name, or was deleted meanwhile
+        if (!answer.ok && answer.status !== 404) {
+          throw new Error(`${this.name}: metadata ${name} of a study was answered ${answer.status}`);
+        }
+        if (answer.ok && text === value) found.push(MainDicomTags.StudyInstanceUID);
+      }
+      if (page.length < pageSize) return found;
+    }
   }
 
   /** Orthanc said that something is new: the feed is read now, not at the next poll. */

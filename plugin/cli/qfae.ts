@@ -11,6 +11,7 @@ import { gpuCommand } from './gpu.ts';
 import { jobsCommand } from './jobs.ts';
 import { pretrainCommand } from './pretrain.ts';
 import { reindexCommand } from './reindex.ts';
+import { retrainCommand } from './retrain.ts';
 import { rulesCommand } from './rules.ts';
 import { scoreCommand } from './score.ts';
 import { serveCommand } from './serve.ts';
@@ -34,6 +35,7 @@ const program = new Command('qfae')
   .addCommand(evaluateCommand())
   .addCommand(pretrainCommand())
   .addCommand(trainCommand())
+  .addCommand(retrainCommand())
   .addCommand(bundlesCommand())
   .addCommand(rulesCommand())
   .addCommand(weightsCommand())

@@ -1,0 +1,242 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { planeGeometry } from '../../dicom/plane-geometry.ts';
+import type { DicomPool } from '../../dicom/pool.ts';
+import { DicomError } from '../../dicom/reading/dicom-error.ts';
+import { numberOf, stringOf } from '../../dicom/reading/attribute.ts';
+import type { Profile } from '../../inference/bundle/profiles.ts';
+import { picturesIn } from '../../training/pictures.ts';
+import { addSlices, pseudonyms } from '../../training/slice-cache.ts';
+import type { SourceSlice } from '../../training/slice-cache.ts';
+import type { Archive } from '../archive/archive.ts';
+import { candidateSeries } from '../scoring/candidate-series.ts';
+import { readPicture } from '../scoring/picture.ts';
+import { anatomicalPlane } from '../scoring/profile-fit.ts';
+import { dicomStudies, patientOf } from '../scoring/readable-study.ts';
+import { selectSeries, type CandidateSeries, type SelectedSeries } from '../scoring/series-selection.ts';
+import { readSlices } from '../scoring/series-slices.ts';
+import type { ChosenStudy } from './choose-studies.ts';
+import { appendStudies, readStudies, type StackGeometry, type StudyRecord } from './study-record.ts';
+
+/** Studies whose slices are entered in the cache together; what is cut short begins with the last such group again. */
+const GROUP = 20;
+
+/** What a data set is made of. */
+export interface DataSetOptions {
+  /** The run's folder: the manifest `studies.jsonl`, and a cache for each part. */
+  readonly folder: string;
+  readonly part: StudyRecord['part'];
+  readonly studies: readonly ChosenStudy[];
+  /** A folder of DICOM files, or of pictures. */
+  readonly files?: string;
+  readonly patientPattern?: RegExp;
+  /** Which series is taken, and how its values become grey: as in scoring. */
+  readonly profile: Profile;
+  readonly salt: string;
+  readonly archives: ReadonlyMap<string, Archive>;
+  readonly pool: DicomPool;
+  /** Only so many studies, to try. */
+  readonly first?: number;
+  readonly onStudy?: (record: StudyRecord, done: number, of: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+export const manifestPath = (folder: string) => join(folder, 'studies.jsonl');
+export const cachePath = (folder: string, part: StudyRecord['part']) => join(folder, `${part}-slices`);
+
+/** A study that is to be brought into the cache. */
+interface Source extends Pick<StudyRecord, 'archive' | 'study' | 'why'> {
+  /** What the profile takes of it, or why nothing; `folder` is for files, and is removed afterwards. */
+  open: (folder: string) => Promise<OpenedStudy | { reason: string }>;
+}
+
+interface OpenedStudy {
+  patient: string;
+  geometry?: StackGeometry;
+  slices: () => AsyncIterable<Pick<SourceSlice, 'pixels' | 'rows' | 'columns' | 'mask'>>;
+}
+
+/**
+ * Brings studies, one after the other, into a part's slice cache, and says in the manifest what became of each. What is
+ * in the manifest already is not fetched again, so a run that was ended goes on. A study that cannot be read, or that
+ * the profile does not score, is left out with its reason.
+ *
+ * @throws Error if an archive does not answer.
+ */
+export async function buildDataSet(options: DataSetOptions): Promise<StudyRecord[]> {
+  const { folder, part, signal } = options;
+  await mkdir(folder, { recursive: true });
+  const manifest = manifestPath(folder);
+  const before = (await readStudies(manifest)).filter((record) => record.part === part);
+  const known = new Set(before.map(({ archive, study }) => `${archive ?? ''} ${study}`));
+  const sources = (await sourcesOf(options)).slice(0, options.first);
+  const waiting = sources.filter(({ archive, study }) => !known.has(`${archive ?? ''} ${study}`));
+  const records = [...before];
+  for (let start = 0; start < waiting.length; start += GROUP) {
+    const group: StudyRecord[] = [];
+    const slices = slicesOf(waiting.slice(start, start + GROUP), options, (record) => {
+      group.push(record);
+      options.onStudy?.(record, before.length + start + group.length, sources.length);
+    });
+    await addSlices(cachePath(folder, part), slices, options.salt);
+    await appendStudies(manifest, group);
+    records.push(...group);
+    signal?.throwIfAborted();
+  }
+  return records;
+}
+
+/** How many studies a data set would be made of. */
+export async function sourceCount(options: DataSetOptions): Promise<number> {
+  return (await sourcesOf(options)).length;
+}
+
+/** The slices of studies as the cache takes them; each study is told when it is through. */
+async function* slicesOf(
+  sources: readonly Source[],
+  { part, salt, folder, signal }: DataSetOptions,
+  tell: (record: StudyRecord) => void,
+): AsyncGenerator<SourceSlice> {
+  for (const { archive, study, why, open } of sources) {
+    signal?.throwIfAborted();
+    const common = { part, ...(archive !== undefined && { archive }), study, why };
+    const files = join(folder, 'work', randomUUID());
+    await mkdir(files, { recursive: true });
+    try {
+      const opened = await open(files);
+      if ('reason' in opened) {
+        tell({ ...common, slices: 0, leftOut: opened.reason });
+        continue;
+      }
+      const { patient, geometry } = opened;
+      let slices = 0;
+      for await (const { pixels, rows, columns, mask } of opened.slices()) {
+        yield { pixels, rows, columns, ...(mask && { mask }), patient, study };
+        slices += 1;
+      }
+      tell({
+        ...common,
+        slices,
+        pseudonyms: pseudonyms(salt, { patient, study }),
+        ...(geometry && { geometry }),
+      });
+    } catch (error) {
+      // Bytes that cannot be read stay so; slices before them are in the cache, but in no record.
+      if (!(error instanceof DicomError)) throw error;
+      tell({ ...common, slices: 0, leftOut: error.message });
+    } finally {
+      await rm(files, { recursive: true, force: true });
+    }
+  }
+}
+
+async function sourcesOf(options: DataSetOptions): Promise<Source[]> {
+  const { studies, files } = options;
+  return [
+    ...studies.map((study) => archivedStudy(study, options)),
+    ...(files === undefined ? [] : await studiesInFolder(files, options)),
+  ];
+}
+
+function archivedStudy(
+  { archive: name, studyInstanceUID, why }: ChosenStudy,
+  { archives, pool, profile, signal }: DataSetOptions,
+): Source {
+  return {
+    archive: name,
+    study: studyInstanceUID,
+    why,
+    async open(folder) {
+      const archive = archives.get(name);
+      if (!archive) throw new Error(`no archive ${name} in the settings`);
+      const instances = await archive.instances(studyInstanceUID);
+      if (instances.length === 0) return { reason: `archive ${name} holds nothing of it` };
+      const study = { archive, pool, studyInstanceUID, folder };
+      return openStudy(pool, profile, candidateSeries(study, instances), signal);
+    },
+  };
+}
+
+async function studiesInFolder(
+  folder: string,
+  { pool, profile, patientPattern, signal }: DataSetOptions,
+): Promise<Source[]> {
+  const why = [`is in ${folder}`];
+  const pictures = await picturesIn(folder);
+  if (pictures.length > 0) {
+    const patientIn = (path: string) => {
+      const patient = patientPattern ? patientPattern.exec(basename(path))?.[1] : basename(path);
+      if (patient === undefined) throw new Error(`${path}: its name does not fit ${String(patientPattern)}`);
+      return patient;
+    };
+    return pictures.map((path) => ({
+      study: path,
+      why,
+      open: () =>
+        Promise.resolve({
+          patient: patientIn(path),
+          async *slices() {
+            yield await readPicture(path);
+          },
+        }),
+    }));
+  }
+  const files = (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) =>
+    entry.isFile(),
+  );
+  const studies = await dicomStudies(
+    pool,
+    files.map(({ parentPath, name }) => join(parentPath, name)).sort(),
+  );
+  if (studies.size === 0) throw new Error(`${folder} holds neither DICOM files nor PNG or JPEG pictures`);
+  return [...studies].map(([study, instances]) => ({
+    study,
+    why,
+    open: () =>
+      openStudy(
+        pool,
+        profile,
+        [...Map.groupBy(instances, ({ header }) => header.seriesInstanceUID)].map(([uid, ofSeries]) => ({
+          seriesInstanceUID: uid,
+          sopClassUIDs: ofSeries.map(({ header }) => header.sopClassUID),
+          read: () => Promise.resolve(ofSeries),
+        })),
+        signal,
+      ),
+  }));
+}
+
+async function openStudy(
+  pool: DicomPool,
+  profile: Profile,
+  candidates: readonly CandidateSeries[],
+  signal: AbortSignal | undefined,
+): Promise<OpenedStudy | { reason: string }> {
+  const series = await selectSeries(pool, profile, candidates, signal);
+  if ('reason' in series) return series;
+  return {
+    patient: patientOf(series.instances[0]),
+    geometry: geometryOf(series),
+    slices: () => readSlices(pool, series),
+  };
+}
+
+function geometryOf({ instances, slices }: SelectedSeries): StackGeometry {
+  const [{ index, frame }] = slices;
+  const { dataset } = instances[index].header;
+  const [rows, columns] = [numberOf(dataset, '00280010')!, numberOf(dataset, '00280011')!];
+  const plane = planeGeometry(dataset, frame);
+  const positions = slices.flatMap(({ position }) => position ?? []);
+  const gaps = positions.slice(1).map((position, i) => Math.abs(position - positions[i]));
+  const spacing = gaps.sort((a, b) => a - b).at(Math.floor(gaps.length / 2));
+  return {
+    modality: stringOf(dataset, '00080060') ?? 'unknown',
+    ...{ rows, columns },
+    ...(plane && {
+      plane: anatomicalPlane(plane),
+      extent: Math.max(rows * plane.pixelSpacing[0], columns * plane.pixelSpacing[1]),
+    }),
+    ...(spacing !== undefined && spacing > 0 && { sliceSpacing: spacing }),
+  };
+}

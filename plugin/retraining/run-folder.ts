@@ -1,0 +1,110 @@
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { writeAtomically } from '../../inference/atomic-file.ts';
+import { retrainingRequestSchema, type RetrainingRequest } from './request.ts';
+import type { ChosenStudies } from './choose-studies.ts';
+
+/*
+ * A run's folder, `runs/retrain-<profile>-<number>` in the data folder:
+ *   run.json               what was asked for, and the studies that were chosen
+ *   studies.jsonl          the manifest: each study, why it is in, what became of it
+ *   normal-slices, abnormal-slices   slice caches
+ *   training               checkpoint, log, pictures
+ *   result.json            the bundle and what came of it; a run without is not at its end
+ */
+
+const chosenStudy = z.object({ archive: z.string(), studyInstanceUID: z.string(), why: z.array(z.string()) });
+
+const runSchema = z.object({
+  request: retrainingRequestSchema,
+  chosen: z.object({
+    normal: z.array(chosenStudy),
+    abnormal: z.array(chosenStudy),
+    contradicted: z.number(),
+  }),
+});
+
+export interface RetrainingRun {
+  readonly folder: string;
+  readonly request: RetrainingRequest;
+  readonly chosen: ChosenStudies;
+}
+
+/** What came of a run. */
+export const runResultSchema = z.object({
+  bundle: z.string(),
+  outcome: z.enum(['promoted', 'candidate']),
+  reason: z.string().nullable(),
+});
+
+export type RunResult = z.infer<typeof runResultSchema>;
+
+const runs = (root: string) => join(root, 'runs');
+
+/** Makes a run's folder, under the next free number. */
+export async function createRun(
+  root: string,
+  request: RetrainingRequest,
+  chosen: ChosenStudies,
+): Promise<RetrainingRun> {
+  const last = (await runNumbers(root, request.profile)).at(-1) ?? 0;
+  const folder = join(runs(root), `retrain-${request.profile}-${last + 1}`);
+  await mkdir(folder, { recursive: true });
+  await writeAtomically(join(folder, 'run.json'), (file) =>
+    file.writeFile(JSON.stringify({ request, chosen }, undefined, 1)),
+  );
+  return { folder, request, chosen };
+}
+
+/** Opens a run's folder. Throws if it is none. */
+export async function openRun(folder: string): Promise<RetrainingRun> {
+  const text = await readFile(join(folder, 'run.json'), 'utf8').catch((error: unknown) => {
+    throw new Error(`${folder} is no folder of a retraining: it has no readable run.json`, { cause: error });
+  });
+  const { request, chosen } = runSchema.parse(JSON.parse(text));
+  return { folder, request, chosen };
+}
+
+/** The runs of a profile, the newest last. */
+export async function runsOf(root: string, profile: string): Promise<string[]> {
+  const numbers = await runNumbers(root, profile);
+  return numbers.map((number) => join(runs(root), `retrain-${profile}-${number}`));
+}
+
+/** The newest run of the same request, if it has not come to its end. */
+export async function unfinishedRun(
+  root: string,
+  request: RetrainingRequest,
+): Promise<RetrainingRun | undefined> {
+  const newest = (await runsOf(root, request.profile)).at(-1);
+  if (newest === undefined || (await runResult(newest))) return undefined;
+  const run = await openRun(newest).catch(() => undefined); // killed before it had a request
+  return run && JSON.stringify(run.request) === JSON.stringify(request) ? run : undefined;
+}
+
+/** What came of a run; undefined while it is not at its end. */
+export async function runResult(folder: string): Promise<RunResult | undefined> {
+  const text = await readFile(join(folder, 'result.json'), 'utf8').catch(() => undefined);
+  return text === undefined ? undefined : runResultSchema.parse(JSON.parse(text));
+}
+
+export async function writeRunResult(folder: string, result: RunResult): Promise<void> {
+  await writeAtomically(join(folder, 'result.json'), (file) => file.writeFile(JSON.stringify(result)));
+}
+
+/** Removes the runs of a profile but for the newest `kept`: they hold UIDs and pixels of patients. */
+export async function removeOldRuns(root: string, profile: string, kept: number): Promise<void> {
+  for (const folder of (await runsOf(root, profile)).slice(0, -kept)) {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function runNumbers(root: string, profile: string): Promise<number[]> {
+  const names = await readdir(runs(root)).catch(() => []);
+  const prefix = `retrain-${profile}-`;
+  return names
+    .filter((name) => name.startsWith(prefix) && /^[1-9]\d*$/.test(name.slice(prefix.length)))
+    .map((name) => Number(name.slice(prefix.length)))
+    .sort((a, b) => a - b);
+}
