@@ -1,12 +1,12 @@
 import { createReadStream } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import type { DicomPool } from '../../dicom/pool.ts';
 import { explicitLittleEndian, transferSyntax } from '../../dicom/reading/transfer-syntax.ts';
 import type { InstanceStore, StoredInstance } from '../store/instance-store.ts';
 import { acceptable, type Acceptable } from './acceptable.ts';
 import { ahead } from './ahead.ts';
 import { covers } from './media-type.ts';
-import type { Message, OutgoingPart } from './multipart.ts';
+import { lentBytes, type Message, type OutgoingPart } from './multipart.ts';
 import { RetrieveError } from './retrieve-error.ts';
 
 /** Objects of up to so many bytes are read at once, and before their turn. */
@@ -44,6 +44,7 @@ export function instancesMessage(
     }
     return { path: store.path(instance), instance, way };
   });
+  const buffers = new SpareBuffers();
   return {
     type: 'application/dicom',
     multipart: served[0].way.multipart,
@@ -52,7 +53,7 @@ export function instancesMessage(
       const uid = asStored ? instance.transferSyntaxUID : explicitLittleEndian;
       return {
         contentType: `application/dicom; transfer-syntax=${uid}`,
-        body: asStored ? await fileBody(path) : pool.nativeCopy(path),
+        body: asStored ? await fileBody(path, buffers) : pool.nativeCopy(path),
       };
     }),
   };
@@ -74,10 +75,31 @@ function isKnownNative(uid: string): boolean {
   return /^1\.2\.840\.10008\.1\.2(\.[12](\.99)?)?$/.test(uid);
 }
 
-async function fileBody(path: string): Promise<OutgoingPart['body']> {
-  const { size } = await stat(path);
-  if (size <= smallObjectBytes) return [await readFile(path)];
-  return fileRange(path);
+async function fileBody(path: string, buffers: SpareBuffers): Promise<OutgoingPart['body']> {
+  await using handle = await open(path);
+  const { size } = await handle.stat();
+  if (size > smallObjectBytes) return fileRange(path);
+  const buffer = buffers.take(size);
+  const { bytesRead } = await handle.read(buffer, 0, size, 0);
+  if (bytesRead < size) throw new Error('a stored file became shorter while it was read');
+  return (function* () {
+    yield buffer.subarray(0, size);
+    if (size >= lentBytes) buffers.give(buffer);
+  })();
+}
+
+/** Memory that is used again: to allocate some for each object takes longer than to read it. */
+class SpareBuffers {
+  readonly #spare: Buffer[] = [];
+
+  take(bytes: number): Buffer {
+    const spare = this.#spare.pop();
+    return spare && spare.length >= bytes ? spare : Buffer.allocUnsafeSlow(bytes);
+  }
+
+  give(buffer: Buffer): void {
+    this.#spare.push(buffer);
+  }
 }
 
 /** Bytes of a file, which is opened when its turn comes; `end` is the last byte. */

@@ -108,6 +108,12 @@ function inLowerCase(header: Record<string, string[]>): Record<string, string> {
   );
 }
 
+/**
+ * Pieces of a body that have so many bytes or more are lent: their memory is used again once the next piece is
+ * asked for.
+ */
+export const lentBytes = 2 ** 16;
+
 /** A part to be written: its content type, and its bytes. */
 export interface OutgoingPart {
   contentType: string;

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { finished, pipeline } from 'node:stream/promises';
 import { Router, type Request, type Response } from 'express';
 import type { DicomJson } from '../../dicom/dicom-json.ts';
 import { isUID } from '../../dicom/uid.ts';
@@ -213,7 +214,7 @@ async function sendMessage(response: Response, { type, multipart, parts }: Messa
   const body = await begun(first.value.body);
   if (!multipart) {
     response.set('Content-Type', first.value.contentType);
-    await pipeline(Readable.from(body, { objectMode: false }), response);
+    await sendPieces(response, body);
     return;
   }
   const all = async function* () {
@@ -222,7 +223,24 @@ async function sendMessage(response: Response, { type, multipart, parts }: Messa
   };
   const boundary = randomUUID();
   response.set('Content-Type', `multipart/related; type="${type}"; boundary=${boundary}`);
-  await pipeline(Readable.from(writeParts(all(), boundary), { objectMode: false }), response);
+  await sendPieces(response, writeParts(all(), boundary));
+}
+
+/**
+ * Sends pieces as the receiver takes them. One of `lentBytes` fills the answer's buffer, so that it has been sent
+ * when the next is asked for.
+ */
+async function sendPieces(response: Response, pieces: AsyncIterable<Uint8Array>): Promise<void> {
+  const left = new AbortController();
+  response.once('close', () => {
+    left.abort();
+  });
+  for await (const piece of pieces) {
+    if (response.destroyed) throw new Error('the receiver went away');
+    if (!response.write(piece)) await once(response, 'drain', { signal: left.signal });
+  }
+  response.end();
+  await finished(response);
 }
 
 /** The same bytes, the first of which are there: what cannot be begun fails here, not in mid-answer. */

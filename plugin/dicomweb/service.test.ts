@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import sharp from 'sharp';
 import type { DicomJson } from '../../dicom/dicom-json.ts';
 import { pydicom, python } from '../../dicom/pydicom-reference.ts';
@@ -347,6 +348,8 @@ for copy, original in zip(*input):
 });
 
 describe('store', () => {
+  const asStored = 'multipart/related; type="application/dicom"; transfer-syntax=*';
+
   test('an object that differs from the one under its UID is told by a warning, and the first stays', async () => {
     const changed = Buffer.from(cr.bytes);
     changed[changed.length - 1] ^= 1;
@@ -359,6 +362,42 @@ describe('store', () => {
     const stored = await get(urlOf(cr), 'application/dicom; transfer-syntax=*');
     expect(Buffer.from(await stored.arrayBuffer()).equals(cr.bytes)).toBe(true);
   });
+
+  test('of two objects with one UID in a request, the first is stored, and the others with it', async () => {
+    const pair = await writeCTSeries(join(folder, 'twice'), { name: 'Twice', slices: 2 });
+    const changed = Buffer.from(pair[0].bytes);
+    changed[changed.length - 1] ^= 1;
+    const answer = await stow(node.dicomWebUrl, [pair[0].bytes, changed, pair[1].bytes, pair[1].bytes]);
+    expect(answer.status).toBe(202);
+    const stored = ((await answer.json()) as DicomJson)['00081199'].Value as DicomJson[];
+    expect(stored.map((item) => valueOf(item, '00081196'))).toEqual([
+      undefined,
+      0xb000,
+      undefined,
+      undefined,
+    ]);
+    const parts = await partsOf(await get(`/studies/${pair[0].studyInstanceUID}`, asStored));
+    expect(parts.map(({ bytes }) => bytes.equals(pair[0].bytes))).toEqual([true, false]);
+    expect(parts[1].bytes.equals(pair[1].bytes)).toBe(true);
+  });
+
+  test('large objects come back as they were sent, also to a slow receiver', async () => {
+    const large = await writeCTSeries(join(folder, 'large'), {
+      name: 'Large',
+      slices: 24,
+      rows: 512,
+      columns: 512,
+    });
+    const sent = await stow(
+      node.dicomWebUrl,
+      large.map(({ bytes }) => bytes),
+    );
+    expect(sent.status).toBe(200);
+    const answer = await get(`/studies/${large[0].studyInstanceUID}`, asStored);
+    await sleep(1000); // the node has filled all buffers on the way
+    const parts = await partsOf(answer);
+    expect(parts.map(({ bytes }, i) => bytes.equals(large[i].bytes))).toEqual(large.map(() => true));
+  }, 300_000);
 
   test('a single object needs no multipart message', async () => {
     const answer = await fetch(`${node.dicomWebUrl}/studies`, {

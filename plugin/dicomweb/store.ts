@@ -1,16 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Transform, type Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import type { Readable } from 'node:stream';
 import type { DicomJson } from '../../dicom/dicom-json.ts';
 import type { DicomPool, InstanceHeader } from '../../dicom/pool.ts';
 import { DicomError } from '../../dicom/reading/dicom-error.ts';
 import type { Logger } from '../log.ts';
 import { isOwnResult } from '../scoring/algorithm.ts';
 import type { Settings } from '../settings.ts';
-import type { InstanceStore } from '../store/instance-store.ts';
+import type { ArrivedFile, InstanceStore } from '../store/instance-store.ts';
 import { parseMediaType, type MediaType } from './media-type.ts';
 import { boundaryOf, MultipartError, readParts, wholeBody, type Part } from './multipart.ts';
 
@@ -34,8 +32,12 @@ type Outcome =
   | { stored: true; header: InstanceHeader; warning?: number }
   | { stored: false; reason: number; header?: InstanceHeader };
 
-/** Objects of one request that are read and entered while more of it comes. */
+/** Objects of one request that are read while more of it comes. */
 const objectsUnderWay = 8;
+/** Objects of one request that are entered into the index together. */
+const objectsTogether = 64;
+/** Of an object, gathered before they are written. */
+const writtenBytes = 2 ** 20;
 
 /** What a store request needs of the node. */
 export interface StoreContext {
@@ -81,34 +83,53 @@ export async function storeInstances(
     outcomes[part - 1] = { stored: false, reason, ...(header && { header }) };
   };
 
-  const keep = async (file: string, part: number) => {
-    try {
-      const header = await context.pool.readHeader(file);
+  let waiting: (ArrivedFile & { part: number })[] = [];
+  const storeWaiting = async () => {
+    const batch = waiting;
+    waiting = [];
+    if (batch.length === 0) return;
+    const results = await Promise.allSettled(context.store.addAll(batch));
+    for (const [i, { file, header, part }] of batch.entries()) {
       const at = { sopInstanceUID: header.sopInstanceUID };
-      if (studyInstanceUID !== undefined && header.studyInstanceUID !== studyInstanceUID) {
-        const why = 'of another study than the request names';
-        refuse(part, failureReason.dataSetDoesNotMatch, why, at, header);
-      } else if (!header.sopClassUID.startsWith(storageClasses)) {
-        const why = `SOP class ${header.sopClassUID} is not stored`;
-        refuse(part, failureReason.sopClassNotSupported, why, at, header);
-      } else {
-        // A result comes from a worker, or from another node: nothing to be scored.
-        const added = await context.store.add(file, header, { arrival: !isOwnResult(header.dataset) });
-        context.log.info({ part, ...at, studyInstanceUID: header.studyInstanceUID }, `instance ${added}`);
-        outcomes[part - 1] = {
-          stored: true,
-          header,
-          ...(added === 'another is there' && { warning: coercionOfElements }),
-        };
+      const result = results[i];
+      if (result.status === 'rejected') {
+        const error = result.reason as Error;
+        refuse(part, reasonOf(error), error.message, { ...at, error }, header);
+        await rm(file, { force: true });
+        continue;
       }
-    } catch (error) {
-      refuse(part, reasonOf(error), (error as Error).message, { error });
-    } finally {
-      await rm(file, { force: true });
+      context.log.info(
+        { part, ...at, studyInstanceUID: header.studyInstanceUID },
+        `instance ${result.value}`,
+      );
+      const differs = result.value === 'another is there';
+      outcomes[part - 1] = { stored: true, header, ...(differs && { warning: coercionOfElements }) };
     }
   };
 
-  // While objects are read and entered, the next ones come in.
+  const keep = async (file: string, part: number) => {
+    const header = await context.pool.readHeader(file).catch(async (error: unknown) => {
+      refuse(part, reasonOf(error), (error as Error).message, { error });
+      await rm(file, { force: true });
+    });
+    if (!header) return;
+    const at = { sopInstanceUID: header.sopInstanceUID };
+    if (studyInstanceUID !== undefined && header.studyInstanceUID !== studyInstanceUID) {
+      const why = 'of another study than the request names';
+      refuse(part, failureReason.dataSetDoesNotMatch, why, at, header);
+      await rm(file, { force: true });
+    } else if (!header.sopClassUID.startsWith(storageClasses)) {
+      const why = `SOP class ${header.sopClassUID} is not stored`;
+      refuse(part, failureReason.sopClassNotSupported, why, at, header);
+      await rm(file, { force: true });
+    } else {
+      // A result comes from a worker, or from another node: nothing to be scored.
+      waiting.push({ file, header, part, arrival: !isOwnResult(header.dataset) });
+      if (waiting.length >= objectsTogether) await storeWaiting();
+    }
+  };
+
+  // While objects are read and stored, the next ones come in.
   const underWay = new Set<Promise<void>>();
   let brokeOff = false;
   let bytesLeft = requestBytes;
@@ -122,9 +143,7 @@ export async function storeInstances(
     }
     const file = join(context.incoming, randomUUID());
     try {
-      const written = createWriteStream(file);
-      await pipeline(body, atMost(Math.min(instanceBytes, bytesLeft)), written);
-      bytesLeft -= written.bytesWritten;
+      bytesLeft -= await receiveFile(body, file, Math.min(instanceBytes, bytesLeft));
     } catch (error) {
       await rm(file, { force: true });
       brokeOff = error instanceof MultipartError;
@@ -155,6 +174,7 @@ export async function storeInstances(
     if (!brokeOff) refuse(part + 1, failureReason.cannotUnderstand, error.message);
   } finally {
     await Promise.all(underWay);
+    await storeWaiting();
   }
   return { ...answer(outcomes, dicomWebRoot), ...(givenUp && { givenUp }) };
 }
@@ -220,14 +240,30 @@ class TooLargeError extends Error {
   override name = 'TooLargeError';
 }
 
-/** Passes at most `bytes` on. */
-function atMost(bytes: number): Transform {
-  let passed = 0;
-  return new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      passed += chunk.length;
-      if (passed > bytes) done(new TooLargeError(`object of more than ${bytes} bytes`));
-      else done(null, chunk);
-    },
-  });
+/**
+ * Writes an object to a new file; returns its bytes.
+ *
+ * @throws TooLargeError if it has more than `limit` bytes
+ */
+async function receiveFile(body: Readable, file: string, limit: number): Promise<number> {
+  await using handle = await open(file, 'wx');
+  let received = 0;
+  let gathered: Buffer[] = [];
+  let gatheredBytes = 0;
+  const write = async () => {
+    const { bytesWritten } = await handle.writev(gathered);
+    if (bytesWritten !== gatheredBytes)
+      throw new Error(`${bytesWritten} of ${gatheredBytes} bytes could be written`);
+    gathered = [];
+    gatheredBytes = 0;
+  };
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    received += chunk.length;
+    if (received > limit) throw new TooLargeError(`object of more than ${limit} bytes`);
+    gathered.push(chunk);
+    gatheredBytes += chunk.length;
+    if (gatheredBytes >= writtenBytes) await write();
+  }
+  if (gatheredBytes > 0) await write();
+  return received;
 }

@@ -130,9 +130,9 @@ function dictionaryEntry(tag: string) {
 }
 
 /** The part of a data set that the index keeps at `level`, without the NUL characters that PostgreSQL refuses. */
-export function attributesOf(level: Level, dataset: DicomJson): DicomJson {
+export function indexedText(level: Level, dataset: DicomJson): string {
   const kept = Object.fromEntries(
     indexedAttributes[level].flatMap((tag) => (dataset[tag] ? [[tag, dataset[tag]]] : [])),
   );
-  return JSON.parse(JSON.stringify(kept).replaceAll('\\u0000', '')) as DicomJson;
+  return JSON.stringify(kept).replaceAll('\\u0000', '');
 }

@@ -1,7 +1,7 @@
 import type { InstanceHeader } from '../../dicom/pool.ts';
 import { noteArrival } from '../arrival/arrivals.ts';
 import type { Database, Queryable } from '../database/database.ts';
-import { attributesOf, type Level } from './attributes.ts';
+import { indexedText, type Level } from './attributes.ts';
 
 /** An instance that is to stand in the index. */
 export interface IndexEntry {
@@ -37,12 +37,13 @@ export class IndexEntries {
   add(entry: IndexEntry): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ entry, resolve, reject });
-      if (!this.#writing) void this.#writeWaiting();
+      if (this.#writing) return;
+      this.#writing = true;
+      setImmediate(() => void this.#writeWaiting()); // entries that come together are written together
     });
   }
 
   async #writeWaiting(): Promise<void> {
-    this.#writing = true;
     while (this.#waiting.length > 0) await this.#write(this.#waiting.splice(0, batchSize));
     this.#writing = false;
   }
@@ -65,19 +66,21 @@ export class IndexEntries {
 
 async function insert(on: Queryable, entries: IndexEntry[]): Promise<void> {
   const headers = entries.map(({ header }) => header);
-  const attributes = (level: Level) =>
-    headers.map(({ dataset }) => JSON.stringify(attributesOf(level, dataset)));
-  const studies = headers.map(({ studyInstanceUID }) => studyInstanceUID);
-  const series = headers.map(({ seriesInstanceUID }) => seriesInstanceUID);
+  const studies = firstOfEach(headers, 'studyInstanceUID');
   await on.query(
     `insert into study (study_instance_uid, attributes)
      select * from unnest($1::text[], $2::jsonb[]) on conflict do nothing`,
-    [studies, attributes('study')],
+    [valuesOf(studies, 'studyInstanceUID'), attributesOf(studies, 'study')],
   );
+  const series = firstOfEach(headers, 'seriesInstanceUID');
   await on.query(
     `insert into series (series_instance_uid, study_instance_uid, attributes)
      select * from unnest($1::text[], $2::text[], $3::jsonb[]) on conflict do nothing`,
-    [series, studies, attributes('series')],
+    [
+      valuesOf(series, 'seriesInstanceUID'),
+      valuesOf(series, 'studyInstanceUID'),
+      attributesOf(series, 'series'),
+    ],
   );
   await on.query(
     `insert into instance (sop_instance_uid, series_instance_uid, study_instance_uid, sop_class_uid,
@@ -85,14 +88,28 @@ async function insert(on: Queryable, entries: IndexEntry[]): Promise<void> {
      select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[])
      on conflict do nothing`,
     [
-      headers.map(({ sopInstanceUID }) => sopInstanceUID),
-      series,
-      studies,
-      headers.map(({ sopClassUID }) => sopClassUID),
-      headers.map(({ transferSyntaxUID }) => transferSyntaxUID),
-      attributes('instance'),
+      valuesOf(headers, 'sopInstanceUID'),
+      valuesOf(headers, 'seriesInstanceUID'),
+      valuesOf(headers, 'studyInstanceUID'),
+      valuesOf(headers, 'sopClassUID'),
+      valuesOf(headers, 'transferSyntaxUID'),
+      attributesOf(headers, 'instance'),
     ],
   );
+}
+
+type Key = 'sopInstanceUID' | 'seriesInstanceUID' | 'studyInstanceUID' | 'sopClassUID' | 'transferSyntaxUID';
+
+function valuesOf(headers: InstanceHeader[], key: Key): string[] {
+  return headers.map((header) => header[key]);
+}
+
+function firstOfEach(headers: InstanceHeader[], key: Key): InstanceHeader[] {
+  return [...Map.groupBy(headers, (header) => header[key]).values()].map(([first]) => first);
+}
+
+function attributesOf(headers: InstanceHeader[], level: Level): string[] {
+  return headers.map(({ dataset }) => indexedText(level, dataset));
 }
 
 /** Notes each study of which something came, with who sent the last of it. */

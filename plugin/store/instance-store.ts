@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import type { InstanceHeader } from '../../dicom/pool.ts';
 import { isUID } from '../../dicom/uid.ts';
 import type { Database, Queryable } from '../database/database.ts';
-import { IndexEntries } from './index-entries.ts';
+import { IndexEntries, type IndexEntry } from './index-entries.ts';
 
 /** An instance in the store. */
 export interface StoredInstance {
@@ -24,9 +24,9 @@ export type Added = 'stored' | 'already there' | 'another is there';
 /** Read at once of each of two files that are compared. */
 const comparedBytes = 2 ** 20;
 
-interface AddOptions {
-  arrival: boolean;
-  sourceAETitle?: string;
+/** A whole file that is to be stored. */
+export interface ArrivedFile extends IndexEntry {
+  file: string;
 }
 
 /** DICOM objects as files, with an index in the database. The first copy of a SOPInstanceUID stays. */
@@ -43,43 +43,63 @@ export class InstanceStore {
     this.#entries = new IndexEntries(database, localArchiveName);
   }
 
-  /**
-   * Takes over a whole file: moves it into place, then enters it into the index. What it returns outlives the
-   * process, however that ends. Of an instance that is stored already, the first copy stays: the new one is
-   * removed, and compared with it before.
-   *
-   * @param options.arrival whether the study may now be due for scoring (not for our own results).
-   * @param options.sourceAETitle who sent it by C-STORE.
-   */
-  async add(file: string, header: InstanceHeader, options: AddOptions): Promise<Added> {
-    const { sopInstanceUID } = header;
-    // Of two copies that come at once, one is first.
-    const earlier = this.#adding.get(sopInstanceUID);
-    const adding = (async () => {
-      await earlier?.catch(() => undefined);
-      return this.#add(file, header, options);
-    })();
-    this.#adding.set(sopInstanceUID, adding);
-    try {
-      return await adding;
-    } finally {
-      if (this.#adding.get(sopInstanceUID) === adding) this.#adding.delete(sopInstanceUID);
-    }
+  /** Takes over a whole file; see `addAll`. */
+  add(file: string, header: InstanceHeader, options: Omit<IndexEntry, 'header'>): Promise<Added> {
+    return this.addAll([{ file, header, ...options }])[0];
   }
 
-  async #add(file: string, header: InstanceHeader, options: AddOptions): Promise<Added> {
-    const stored = await this.get(header.sopInstanceUID);
+  /**
+   * Takes over whole files: moves each into place, then enters them into the index together. What a promise
+   * resolves to outlives the process, however that ends. Of an instance that is stored already, the first copy
+   * stays: the new one is compared with it, and removed. A file that fails does not stop the others.
+   */
+  addAll(arrived: ArrivedFile[]): Promise<Added>[] {
+    const stored = this.#storedAmong(arrived);
+    stored.catch(() => undefined); // told to each that waits for it
+    const together: Promise<unknown>[] = [];
+    return arrived.map((one) => {
+      const { sopInstanceUID } = one.header;
+      // Of two copies that come at once, one is first.
+      const earlier = this.#adding.get(sopInstanceUID);
+      const placing = earlier
+        ? earlier.catch(() => undefined).then(() => this.#place(one, this.#storedAmong([one])))
+        : this.#place(one, stored);
+      if (!earlier) together.push(placing);
+      const adding = placing.then(async (added) => {
+        if (added !== 'stored') return added;
+        await Promise.allSettled(together);
+        await this.#entries.add(one);
+        return added;
+      });
+      this.#adding.set(sopInstanceUID, adding);
+      return adding.finally(() => {
+        if (this.#adding.get(sopInstanceUID) === adding) this.#adding.delete(sopInstanceUID);
+      });
+    });
+  }
+
+  async #place({ file, header }: ArrivedFile, known: Promise<Map<string, StoredInstance>>): Promise<Added> {
+    const stored = (await known).get(header.sopInstanceUID);
     if (stored) {
       const same = await haveSameContent(file, this.path(stored));
       await rm(file, { force: true });
       return same ? 'already there' : 'another is there';
     }
     const path = this.path(header);
-    await mkdir(dirname(path), { recursive: true });
     await flushToDisk(file);
-    await rename(file, path);
-    await this.#entries.add({ header, ...options });
+    await rename(file, path).catch(async () => {
+      await mkdir(dirname(path), { recursive: true });
+      await rename(file, path);
+    });
     return 'stored';
+  }
+
+  async #storedAmong(arrived: ArrivedFile[]): Promise<Map<string, StoredInstance>> {
+    const rows = await entriesOf(
+      this.#database,
+      arrived.map(({ header }) => header.sopInstanceUID),
+    );
+    return new Map(rows.map((row) => [row.sopInstanceUID, row]));
   }
 
   /** Instances of a study, of one of its series, or one of them. */
@@ -100,12 +120,8 @@ export class InstanceStore {
   /** Removes instances from index and disk; a series or study without any left goes with them. */
   async remove(sopInstanceUIDs: string[]): Promise<void> {
     const removed = await this.#database.transaction(async (transaction) => {
-      const rows: StoredInstance[] = [];
-      for (const uid of sopInstanceUIDs) {
-        const entry = await entryOf(transaction, uid);
-        if (entry) rows.push(entry);
-        await transaction.query('delete from instance where sop_instance_uid = $1', [uid]);
-      }
+      const rows = await entriesOf(transaction, sopInstanceUIDs);
+      await transaction.query('delete from instance where sop_instance_uid = any($1)', [sopInstanceUIDs]);
       for (const series of new Set(rows.map((row) => row.seriesInstanceUID))) {
         await transaction.query(
           `delete from series where series_instance_uid = $1
@@ -135,20 +151,19 @@ export class InstanceStore {
   }
 
   /** The instance, if it is stored. */
-  get(sopInstanceUID: string): Promise<StoredInstance | undefined> {
-    return entryOf(this.#database, sopInstanceUID);
+  async get(sopInstanceUID: string): Promise<StoredInstance | undefined> {
+    return (await entriesOf(this.#database, [sopInstanceUID]))[0];
   }
 }
 
-async function entryOf(on: Queryable, sopInstanceUID: string): Promise<StoredInstance | undefined> {
-  const [row] = await on.query<StoredInstance>(
+function entriesOf(on: Queryable, sopInstanceUIDs: string[]): Promise<StoredInstance[]> {
+  return on.query<StoredInstance>(
     `select sop_instance_uid as "sopInstanceUID", series_instance_uid as "seriesInstanceUID",
        study_instance_uid as "studyInstanceUID", sop_class_uid as "sopClassUID",
        transfer_syntax_uid as "transferSyntaxUID"
-     from instance where sop_instance_uid = $1`,
-    [sopInstanceUID],
+     from instance where sop_instance_uid = any($1)`,
+    [sopInstanceUIDs],
   );
-  return row;
 }
 
 async function flushToDisk(file: string): Promise<void> {
