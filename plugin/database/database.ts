@@ -1,4 +1,5 @@
 import { PGlite, type Transaction } from '@electric-sql/pglite';
+import { pg_trgm } from '@electric-sql/pglite/contrib/pg_trgm';
 import { fromPglite, type ConstructorOptions } from 'pg-boss';
 import { migrate } from './schema.ts';
 import { SyncedNodeFS } from './synced-node-fs.ts';
@@ -29,7 +30,7 @@ const startParams = [
 
 /** Opens PostgreSQL embedded in this process (PGlite), its files in `folder`, and brings its schema up to date. */
 export async function openEmbeddedDatabase(folder: string): Promise<Database> {
-  const pglite = await PGlite.create({ fs: new SyncedNodeFS(folder), startParams });
+  const pglite = await PGlite.create({ fs: new SyncedNodeFS(folder), startParams, extensions: { pg_trgm } });
   const database: Database = {
     query: (sql, parameters) => queryOn(pglite, sql, parameters),
     transaction: (body) =>

@@ -203,6 +203,15 @@ const migrations: string[][] = [
     ),
     `create index series_modality on series (((attributes #>> '{00080060,Value,0}')) collate "C", study_instance_uid)`,
   ],
+  [
+    // Names are found by any three characters of theirs, where the server has pg_trgm; else all are looked through.
+    `do $$ begin
+       create extension if not exists pg_trgm;
+       create index study_name on study using gin ((attributes #>> '{00100010,Value}') gin_trgm_ops);
+     exception when insufficient_privilege or feature_not_supported or undefined_file then
+       raise notice 'no index of names: %', sqlerrm;
+     end $$`,
+  ],
 ];
 
 /** Held while the schema is changed; any number that no one else takes. */

@@ -16,7 +16,7 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'qfae-search-'));
   database = await openEmbeddedDatabase(folder);
   await fillIndex(database, { studies: 3000, instances: 1 });
-});
+}, 300_000);
 
 afterAll(async () => {
   await pool.close();
@@ -48,9 +48,12 @@ test.each([
   ['StudyDate=20000103-20000105', 'study_00080020', 3],
   ['PatientID=P299*', 'study_00100020', 11],
   ['ModalitiesInStudy=PT', 'series_modality', 3],
+  ['PatientName=sample^42', 'study_name', 1],
+  ['PatientName=*^299?', 'study_name', 10],
+  ['PatientName=2999&fuzzymatching=true', 'study_name', 1],
 ])('%s is found by the index %s', async (parameters, index, found) => {
   const { uids, plan } = await find(parameters);
-  expect(plan).toMatch(new RegExp(`Index Scan (on|using) ${index} `));
+  expect(plan).toMatch(new RegExp(`Index (Only )?Scan (on|using) ${index}\\b`));
   expect(plan).not.toContain('Seq Scan');
   expect(uids).toHaveLength(found);
 });

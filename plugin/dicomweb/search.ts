@@ -26,6 +26,8 @@ const pageSize = 2000;
 /** Headers that are parsed before their turn. */
 const headersAhead = 4;
 
+const patientName = '00100010';
+
 const tables: Record<Level, string> = { study: 's', series: 'e', instance: 'i' };
 const sources: Record<Level, string> = {
   study: 'study s',
@@ -166,8 +168,23 @@ function condition({ path, value }: Match, fuzzy: boolean, parameters: unknown[]
     return `(${comparison(`(${attributes} #>> '{${tag},Value,0}')`, vr, value, fuzzy, parameter)})`;
   }
   const steps = path.map((step) => `."${step}".Value[*]`).join('') + (vr === 'PN' ? '.*' : '');
-  return `exists (select 1 from jsonb_path_query(${attributes}, '$${steps}') as found(value)
+  const exact = `exists (select 1 from jsonb_path_query(${attributes}, '$${steps}') as found(value)
     where ${comparison(`(found.value #>> '{}')`, vr, value, fuzzy, parameter)})`;
+  if (tag !== patientName || path.length > 1) return exact;
+  return [...partsOfNames(attributes, value, fuzzy, parameter), exact].join(' and ');
+}
+
+/** What the index of names looks for: text that stands somewhere in all component groups together. */
+function partsOfNames(
+  attributes: string,
+  value: string,
+  fuzzy: boolean,
+  parameter: (of: unknown) => string,
+): string[] {
+  return (fuzzy ? wordsOf(value) : [withoutTrailingDelimiters(value)])
+    .filter((part) => !/["\\]/.test(part)) // they are escaped there: one character is two
+    .map((part) => pattern(part.replaceAll('?', '*')))
+    .map((part) => `(${attributes} #>> '{${patientName},Value}') ilike ${parameter(`%${part}%`)}`);
 }
 
 /** Compares by bytes, as the indexes are ordered. */
@@ -205,14 +222,21 @@ function nameComparison(
   parameter: (of: unknown) => string,
 ): string {
   if (fuzzy) {
-    const words = value.split(/[\s^=*?,]+/).filter((word) => word !== '');
-    const begins = words.map(
+    const begins = wordsOf(value).map(
       (word) => `' ' || translate(${text}, '^=-', '   ') ilike ${parameter(`% ${pattern(word)}%`)}`,
     );
     return begins.join(' and ') || 'true';
   }
-  // Trailing delimiters carry no meaning (PS3.5 section 6.2.1.1).
-  return `rtrim(${text}, '^ ') ilike ${parameter(pattern(value.replace(/[\^ ]+$/, '')))}`;
+  return `rtrim(${text}, '^ ') ilike ${parameter(pattern(withoutTrailingDelimiters(value)))}`;
+}
+
+function wordsOf(name: string): string[] {
+  return name.split(/[\s^=*?,]+/).filter((word) => word !== '');
+}
+
+/** They carry no meaning (PS3.5 section 6.2.1.1). */
+function withoutTrailingDelimiters(name: string): string {
+  return name.replace(/[\^ ]+$/, '');
 }
 
 function listOf(value: string): string[] {
