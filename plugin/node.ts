@@ -15,7 +15,7 @@ import { CompleteStudies } from './arrival/complete-studies.ts';
 import { localArchive } from './archive/local-archive.ts';
 import { watchArchive } from './arrival/watch.ts';
 import { discardUnfinished, openDataFolder } from './data-folder/data-folder.ts';
-import { lockDataFolder } from './data-folder/lock.ts';
+import { lockFolder } from '../inference/folder-lock.ts';
 import type { Database } from './database/database.ts';
 import { openDatabase } from './database/open-database.ts';
 import { startStoreScp } from './dimse/store-scp.ts';
@@ -48,7 +48,7 @@ const stopTimeoutMs = 10_000;
 /**
  * Starts the node: store, queue, archives, HTTP service, and scoring on arrival.
  *
- * @throws DataFolderLockedError if another process has the data folder open.
+ * @throws FolderLockedError if another process has the data folder open.
  */
 export async function startNode(settings: Settings, log: Logger): Promise<RunningNode> {
   const closers: (() => Promise<void> | void)[] = [];
@@ -58,7 +58,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
   try {
     const authentication = requiresAuthentication(settings);
     const folder = openDataFolder(settings.data);
-    const lock = await lockDataFolder(folder.root);
+    const lock = await lockFolder(folder.root);
     closers.push(() => {
       lock.release();
     });

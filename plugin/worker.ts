@@ -6,7 +6,7 @@ import { chooseRuntime } from '../inference/provider-choice.ts';
 import { openArchives } from './archive/archives.ts';
 import { nodeStore } from './archive/node-store.ts';
 import { discardUnfinished, openDataFolder } from './data-folder/data-folder.ts';
-import { lockDataFolder } from './data-folder/lock.ts';
+import { lockFolder } from '../inference/folder-lock.ts';
 import { openPostgres } from './database/postgres.ts';
 import { JobQueue } from './jobs/queue.ts';
 import { scoreStudyJob } from './jobs/score-study.ts';
@@ -40,7 +40,7 @@ export async function startWorker(settings: Settings, log: Logger): Promise<{ st
   };
   try {
     const folder = openDataFolder(settings.data);
-    const lock = await lockDataFolder(folder.root);
+    const lock = await lockFolder(folder.root);
     closers.push(() => {
       lock.release();
     });

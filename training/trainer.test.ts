@@ -3,6 +3,7 @@ import { mkdtempSync, rmdirSync } from 'node:fs';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { lockFolder } from '../inference/folder-lock.ts';
 import { Graph } from '../inference/onnx/graph.ts';
 import { Engine, freshState } from './engine.ts';
 import { mean } from './loss.ts';
@@ -67,6 +68,13 @@ describe('a run that cannot go on', () => {
 
     expect(await run(folder, () => 1)).toBe(10);
     expect((await weights(folder)).step).toBe(10);
+  });
+
+  test('does nothing in a folder where another one runs', async () => {
+    const lock = await lockFolder(folder);
+    await expect(run(folder, () => 1)).rejects.toThrow('another process has this folder open');
+    lock.release();
+    expect(await run(folder, () => 1)).toBe(10);
   });
 });
 

@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { lockFolder } from '../inference/folder-lock.ts';
 import type { Batches } from './batches.ts';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.ts';
 import type { Engine, EngineState, Feeds, TrainingStep } from './engine.ts';
@@ -37,11 +38,21 @@ export const logPath = (folder: string) => join(folder, 'log.jsonl');
 /**
  * Trains to the end of the schedule, from the run's checkpoint if it has one, with the same losses as if it had never
  * been interrupted. Returns the number of steps done: fewer than all only if the signal was aborted. Throws, with the
- * last checkpoint in place, if loss or gradient is no number or a file cannot be written.
+ * last checkpoint in place, if loss or gradient is no number or a file cannot be written; and at once if another
+ * process trains in the run's folder.
  */
 export async function train(options: TrainerOptions): Promise<number> {
+  await mkdir(options.folder, { recursive: true });
+  const lock = await lockFolder(options.folder);
+  try {
+    return await trainLocked(options);
+  } finally {
+    lock.release();
+  }
+}
+
+async function trainLocked(options: TrainerOptions): Promise<number> {
   const { folder, settings, engine, batches, schedule, checkpointEvery, evaluate, signal } = options;
-  await mkdir(folder, { recursive: true });
   const checkpoint = await readCheckpoint(checkpointPath(folder));
   if (checkpoint && checkpoint.settings !== settings) {
     throw new Error(

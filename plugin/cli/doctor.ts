@@ -6,7 +6,7 @@ import { verifyBundle } from '../../inference/bundle/verify.ts';
 import { chooseRuntime } from '../../inference/provider-choice.ts';
 import { OrthancArchive } from '../archive/orthanc.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
-import { DataFolderLockedError, lockDataFolder } from '../data-folder/lock.ts';
+import { FolderLockedError, lockFolder } from '../../inference/folder-lock.ts';
 import { openDatabase } from '../database/open-database.ts';
 import { createLog } from '../log.ts';
 import { loadSettings, type Settings } from '../settings.ts';
@@ -60,9 +60,9 @@ const checks: Record<string, (settings: Settings) => Promise<string>> = {
     const folder = openDataFolder(settings.data);
     let lock;
     try {
-      lock = await lockDataFolder(folder.root);
+      lock = await lockFolder(folder.root);
     } catch (error) {
-      if (error instanceof DataFolderLockedError) return 'in use by a running node';
+      if (error instanceof FolderLockedError) return 'in use by a running node';
       throw error;
     }
     try {

@@ -3,7 +3,7 @@ import { fetch } from 'undici';
 import { createToken, revokeToken, tokenFolder } from '../access/token.ts';
 import { apiPath } from '../api/router.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
-import { DataFolderLockedError, lockDataFolder } from '../data-folder/lock.ts';
+import { FolderLockedError, lockFolder } from '../../inference/folder-lock.ts';
 import type { Database } from '../database/database.ts';
 import { openDatabase } from '../database/open-database.ts';
 import { ownNode } from '../http/own-node.ts';
@@ -33,9 +33,9 @@ export async function withNodeOrDatabase(
   const folder = openDataFolder(settings.data);
   let lock;
   try {
-    lock = await lockDataFolder(folder.root);
+    lock = await lockFolder(folder.root);
   } catch (error) {
-    if (!(error instanceof DataFolderLockedError)) throw error;
+    if (!(error instanceof FolderLockedError)) throw error;
     return askNode(settings, throughNode);
   }
   try {

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { DicomPool } from '../../dicom/pool.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
-import { lockDataFolder } from '../data-folder/lock.ts';
+import { lockFolder } from '../../inference/folder-lock.ts';
 import { openDatabase } from '../database/open-database.ts';
 import { createLog } from '../log.ts';
 import { loadSettings } from '../settings.ts';
@@ -16,7 +16,7 @@ export function reindexCommand(): Command {
     .action(async ({ json }: { json?: true }) => {
       const settings = loadSettings();
       const folder = openDataFolder(settings.data);
-      const lock = await lockDataFolder(folder.root);
+      const lock = await lockFolder(folder.root);
       const { threads, timeoutSeconds } = settings.decoding;
       const pool = new DicomPool({ threads, timeoutMs: timeoutSeconds * 1000 });
       try {

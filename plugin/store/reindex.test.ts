@@ -34,7 +34,7 @@ test('an index that was lost comes back; a late instance replaces the result tha
   );
   const before = await scoredStudy(first.url, study);
   const instances = JSON.stringify(await found(first.url)).replaceAll(first.url, '');
-  await expect(reindex()).rejects.toThrow(/another process has this data folder open/);
+  await expect(reindex()).rejects.toThrow(/another process has this folder open/);
   await first.stop();
 
   rmSync(join(data, 'database'), { recursive: true });

@@ -1,24 +1,24 @@
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
-import { join } from 'node:path';
+import { relative, resolve } from 'node:path';
 
-/** A second process has the data folder open. */
-export class DataFolderLockedError extends Error {
-  override name = 'DataFolderLockedError';
+/** Another process has the folder open. */
+export class FolderLockedError extends Error {
+  override name = 'FolderLockedError';
 }
 
 /**
- * Locks a data folder against a second process, by listening on a socket in it. The kernel closes the socket
- * with the process, so a lock never outlives its holder, not even after `kill -9`.
+ * Locks a folder (the node's data, a training run's) against a second process, by listening on a socket in it. The
+ * kernel closes the socket with the process, so a lock never outlives its holder, not even after `kill -9`.
  *
- * @throws DataFolderLockedError if another process holds the lock.
+ * @throws FolderLockedError if another process holds the lock.
  */
-export async function lockDataFolder(folder: string): Promise<{ release(): void }> {
-  const path = join(folder, 'lock');
-  if (Buffer.byteLength(path) > 100) {
-    throw new Error(`${folder}: too long a path for a data folder (at most 95 bytes)`);
-  }
+export async function lockFolder(folder: string): Promise<{ release(): void }> {
+  // The kernel allows a socket's path about a hundred bytes.
+  const absolute = resolve(folder, 'lock');
+  const path = [absolute, relative('', absolute)].find((path) => Buffer.byteLength(path) <= 100);
+  if (path === undefined) throw new Error(`${folder}: too long a path to lock (at most 95 bytes)`);
   for (;;) {
     const server = await listen(path);
     if (server) {
@@ -26,7 +26,7 @@ export async function lockDataFolder(folder: string): Promise<{ release(): void 
       return { release: () => server.close() };
     }
     if (await answers(path)) {
-      throw new DataFolderLockedError(`${folder}: another process has this data folder open`);
+      throw new FolderLockedError(`${folder}: another process has this folder open`);
     }
     rmSync(path, { force: true });
   }
