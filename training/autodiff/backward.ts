@@ -5,15 +5,23 @@ import type { Shape, Tensor } from '../../inference/onnx/tensor.ts';
 /** The gradient of one input, emitted only if it is needed. */
 export type InputGradient = () => Tensor;
 
+/** The product a · b of two matrices that nothing else makes use of a for, and the product's gradient. */
+export interface OnlyProduct {
+  readonly product: Tensor;
+  readonly gradient: Tensor;
+}
+
 /**
  * The backward pass of one node: from the gradients of its outputs (`dY` that of the first; undefined where the
- * loss does not depend on an output) the gradient of each input that can have one. Emits into the same graph.
+ * loss does not depend on an output) the gradient of each input that can have one. `onlyProduct` is there if the first
+ * output serves as the left factor of one MatMul and nothing else. Emits into the same graph.
  */
 export type Backward = (
   graph: Graph,
   node: Node,
   dY: Tensor,
   dOutputs: readonly (Tensor | undefined)[],
+  onlyProduct?: OnlyProduct,
 ) => readonly InputGradient[];
 
 /**
@@ -69,9 +77,17 @@ export const BACKWARD: Readonly<Record<string, Backward>> = {
       return graph.mul(dY, graph.add(cumulative, graph.mul(x, density)));
     },
   ],
-  // y = softmax(x) over the last axis; dx = y · (dy − Σ dy · y)
-  Softmax: (graph, { outputs: [y] }, dY) => [
-    () => graph.mul(y, graph.sub(dY, graph.reduceSum(graph.mul(dY, y), [-1], true))),
+  // y = softmax(x) over the last axis; dx = y · (dy − Σ dy · y). In attention, o = y · v and dy = do · vᵀ, so that
+  // Σ dy · y = Σ do · o, over the width of a head instead of over all tokens.
+  Softmax: (graph, { outputs: [y] }, dY, _dOutputs, attended) => [
+    () => {
+      const rows = y.shape.slice(0, -1);
+      const [a, b] =
+        attended && rows.every((size, axis) => size === attended.product.shape[axis])
+          ? [attended.gradient, attended.product]
+          : [dY, y];
+      return graph.mul(y, graph.sub(dY, graph.reduceSum(graph.mul(a, b), [-1], true)));
+    },
   ],
   // y = x̂ · scale + bias, x̂ = (x − mean) · inverse standard deviation
   LayerNormalization: (graph, { inputs: [x, scale, bias], outputs: [, mean, inverse] }, dY) => {

@@ -52,6 +52,30 @@ const cases: Record<string, Case> = {
   Erf: { shapes: [[6]], build: (g, a) => g.erf(a), range: [-2, 2] },
   Gelu: { shapes: [[8]], build: (g, a) => g.gelu(a), range: [-3, 3] },
   Softmax: { shapes: [[2, 5]], build: (g, a) => g.softmax(a) },
+  'Softmax that attends': {
+    shapes: [
+      [2, 3, 5],
+      [2, 5, 4],
+    ],
+    build: (g, a, v) => g.matMul(g.softmax(a), v),
+  },
+  'Softmax that attends in each image of a batch': {
+    shapes: [
+      [1, 3, 5],
+      [2, 5, 4],
+    ],
+    build: (g, a, v) => g.matMul(g.softmax(a), v),
+  },
+  'Softmax that attends and is read again': {
+    shapes: [
+      [2, 3, 5],
+      [2, 5, 4],
+    ],
+    build: (g, a, v) => {
+      const y = g.softmax(a);
+      return [g.matMul(y, v), y];
+    },
+  },
   'Softmax under a causal mask': {
     shapes: [[1, 3, 3]],
     build: (g, a) => g.softmax(g.add(a, g.upperTriangle(g.expand(g.scalar(-Infinity), [3, 3]), 1))),

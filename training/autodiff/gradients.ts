@@ -1,7 +1,7 @@
 import type { Graph, Node } from '../../inference/onnx/graph.ts';
 import type { Tensor } from '../../inference/onnx/tensor.ts';
 import { BACKWARD } from './backward.ts';
-import type { InputGradient } from './backward.ts';
+import type { InputGradient, OnlyProduct } from './backward.ts';
 
 /**
  * Reverse-mode differentiation: appends to `graph` the nodes that compute ∂loss/∂parameter for each of
@@ -33,25 +33,34 @@ export function gradients(
     return depends;
   });
 
+  const readers = new Map<Tensor, Node[]>();
+  for (const node of graph.nodes) {
+    for (const input of node.inputs) readers.set(input, [...(readers.get(input) ?? []), node]);
+  }
+
   const one = graph.expand(
     graph.scalar(1),
     loss.shape.map((size) => size as number),
   );
   const found = new Map<Tensor, Tensor>([[loss, one]]);
   const ofParameters = new Map(parameters.map((parameter) => [parameter, [] as InputGradient[]]));
+  const kept = (node: Node, gradient: Tensor): Node => segments.get(node)?.recomputed(node, gradient) ?? node;
+  const onlyProduct = ({ outputs: [y] }: Node): OnlyProduct | undefined => {
+    const [reader, ...others] = readers.get(y) ?? [];
+    if (reader?.opType !== 'MatMul' || reader.inputs[0] !== y || others.length > 0) return undefined;
+    const gradient = found.get(reader.outputs[0]);
+    return gradient && { product: kept(reader, gradient).outputs[0], gradient };
+  };
   for (const node of path.toReversed()) {
     const dOutputs = node.outputs.map((output) => found.get(output));
     if (dOutputs.every((gradient) => gradient === undefined)) continue;
     const backward = BACKWARD[node.opType];
     if (!backward) throw new Error(`${node.outputs[0].name}: ${node.opType} has no gradient`);
-    const segment = segments.get(node);
-    const kept = segment
-      ? segment.recomputed(
-          node,
-          dOutputs.find((gradient) => gradient)!,
-        )
-      : node;
-    const inputGradients = backward(graph, kept, dOutputs[0]!, dOutputs);
+    const again = kept(
+      node,
+      dOutputs.find((gradient) => gradient)!,
+    );
+    const inputGradients = backward(graph, again, dOutputs[0]!, dOutputs, onlyProduct(node));
     node.inputs.forEach((input, i) => {
       if (!varies.has(input)) return;
       const ofParameter = ofParameters.get(input);
