@@ -193,6 +193,12 @@ describe('bad input', () => {
     ['garbage', () => [Buffer.from('this is no DICOM object')], 400, ['c000']],
     ['a truncated file', () => [series[0].bytes.subarray(0, 20_000)], 400, ['c000']],
     ['an empty part', () => [Buffer.alloc(0)], 400, ['c000']],
+    [
+      'a data set without file meta information',
+      () => [series[0].bytes.subarray(144 + Buffer.from(series[0].bytes).readUInt32LE(140))],
+      400,
+      ['c000'],
+    ],
   ])('%s is refused, and the node goes on', async (_what, objects, status, reasons) => {
     const answer = await stow(node.dicomWebUrl, objects());
     expect(answer.status).toBe(status);

@@ -6,12 +6,21 @@ export function attributeOf(dataset: DicomJson, tag: string): DicomJsonAttribute
   return dataset[tag];
 }
 
-/** All values of an attribute that are numbers, in order; empty where it is absent or empty. */
+/**
+ * All values of an attribute that are numbers, in order; empty where it is absent or empty. Text that is a number
+ * counts as one: some writers confuse DS and IS with other VRs.
+ *
+ * @throws DicomError `malformed` for any other value
+ */
 export function numbersOf(dataset: DicomJson, tag: string): number[] {
-  const values = attributeOf(dataset, tag)?.Value ?? [];
-  return values.map((value) => {
-    if (typeof value !== 'number') throw new DicomError('malformed', 'value is not a number', { tag });
-    return value;
+  const attribute = attributeOf(dataset, tag);
+  if (attribute?.vr === 'UN' && attribute.InlineBinary !== undefined)
+    throw new DicomError('malformed', 'value is not a number', { tag });
+  return (attribute?.Value ?? []).map((value) => {
+    const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
+    if (typeof number !== 'number' || !Number.isFinite(number))
+      throw new DicomError('malformed', 'value is not a number', { tag });
+    return number;
   });
 }
 

@@ -1,4 +1,5 @@
 import type { DicomJson, DicomJsonAttribute } from '../dicom-json.ts';
+import { element, item, itemEnd, sequenceEnd, undefinedLength } from '../../fixtures/data-element.ts';
 import { describeWith } from '../../fixtures/required-program.ts';
 import { pydicom, python } from '../pydicom-reference.ts';
 import { MemorySource } from './byte-source.ts';
@@ -6,27 +7,6 @@ import { readDataSet, type ReadDataSet } from './data-set.ts';
 import { DicomError } from './dicom-error.ts';
 
 const explicitLE = { explicit: true, bigEndian: false };
-
-/** Explicit VR little endian: tag, VR, length of 16 or 32 bits, value. */
-function element(tag: string, vr: string, value: Uint8Array | string, declared?: number): Buffer {
-  const bytes = Buffer.from(value);
-  const head = Buffer.alloc('OB OV OW SQ UN UV UT'.includes(vr) ? 12 : 8);
-  head.writeUInt16LE(Number.parseInt(tag.slice(0, 4), 16), 0);
-  head.writeUInt16LE(Number.parseInt(tag.slice(4), 16), 2);
-  head.write(vr, 4, 'latin1');
-  if (head.length === 12) head.writeUInt32LE(declared ?? bytes.length, 8);
-  else head.writeUInt16LE(declared ?? bytes.length, 6);
-  return Buffer.concat([head, bytes]);
-}
-
-const item = (content: Uint8Array, length = content.length): Buffer => {
-  const head = Buffer.from('feff00e000000000', 'hex');
-  head.writeUInt32LE(length, 4);
-  return Buffer.concat([head, content]);
-};
-const itemEnd = Buffer.from('feff0de000000000', 'hex');
-const sequenceEnd = Buffer.from('feffdde000000000', 'hex');
-const undefinedLength = 0xffffffff;
 
 const read = (...elements: Uint8Array[]): ReadDataSet =>
   readDataSet(new MemorySource(Buffer.concat(elements)), 0, explicitLE);
@@ -263,17 +243,17 @@ describe('values', () => {
     });
   });
 
-  test('character sets in the spellings of the field; an unknown one is refused', () => {
+  test('character sets in the spellings of the field; of an unknown one only ASCII is read', () => {
     const name = element('00100010', 'PN', Buffer.from('4dfc6c6c', 'hex'));
     for (const spelling of ['ISO_IR_100', 'ISO-IR 100', 'iso_ir 100'])
       expect(read(element('00080005', 'CS', spelling), name).attributes['00100010'].Value).toEqual([
         { Alphabetic: 'Müll' },
       ]);
-    expect(refusal(element('00080005', 'CS', 'KLINGON '), name)).toEqual({
-      reason: 'unsupported',
-      tag: '00080005',
-      offset: 0,
-    });
+    const unknown = element('00080005', 'CS', 'KLINGON ');
+    expect(read(unknown, element('00100010', 'PN', 'Kor^')).attributes['00100010'].Value).toEqual([
+      { Alphabetic: 'Kor^' },
+    ]);
+    expect(refusal(unknown, name)).toEqual({ reason: 'malformed', tag: '00100010', offset: unknown.length });
   });
 });
 
@@ -284,9 +264,8 @@ describe('damaged data sets are refused with tag and offset', () => {
     ['a value beyond the end', [first, element('00080018', 'UI', 'ab', 40)], 'truncated', '00080018', at],
     ['a cut length', [first, Buffer.from('080018005549', 'hex')], 'truncated', '00080018', at],
     ['a cut tag', [first, Buffer.from('0800', 'hex')], 'truncated', undefined, at],
-    ['a VR of no letters', [first, element('00080018', '\0\x07', 'ab')], 'malformed', '00080018', at + 4],
-    ['an attribute twice', [first, first], 'malformed', '00080016', at],
-    ['a US of 3 bytes', [first, element('00280010', 'US', 'abc')], 'malformed', '00280010', at],
+    ['a VR of no letters', [first, element('00080018', '\0\x07', 'ab', 3)], 'malformed', '00080018', at + 4],
+    ['an attribute twice', [first, element('00080016', 'UI', '1.3\0')], 'malformed', '00080016', at],
     ['a stray delimiter', [first, sequenceEnd], 'malformed', 'FFFEE0DD', at],
     [
       'an item longer than its sequence',
@@ -305,10 +284,10 @@ describe('damaged data sets are refused with tag and offset', () => {
     ['no item in a sequence', [element('00081140', 'SQ', first)], 'malformed', '00081140', 12],
     [
       'an OB of undefined length',
-      [first, element('00420011', 'OB', '', undefinedLength)],
+      [first, element('00420011', 'OB', '12345678', undefinedLength)],
       'malformed',
       '00420011',
-      at,
+      at + 12,
     ],
     ['Pixel Data beyond the end', [first, element('7FE00010', 'OW', 'ab', 8)], 'truncated', '7FE00010', at],
     [

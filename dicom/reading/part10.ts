@@ -4,13 +4,20 @@ import { isUID } from '../uid.ts';
 import { numberOf, stringOf } from './attribute.ts';
 import { MemorySource, type ByteSource } from './byte-source.ts';
 import { ascii } from './character-set.ts';
-import { readDataSet, swapped, type BulkData, type PixelDataElement } from './data-set.ts';
+import { readDataSet, swapped, type BulkData, type Encoding, type PixelDataElement } from './data-set.ts';
 import { DicomError } from './dicom-error.ts';
-import { transferSyntax, type TransferSyntax } from './transfer-syntax.ts';
+import {
+  explicitBigEndian,
+  explicitLittleEndian,
+  implicitLittleEndian,
+  transferSyntax,
+  type TransferSyntax,
+} from './transfer-syntax.ts';
 import { valueRepresentation } from './value-representation.ts';
 
 /** What an instance says about itself: everything but bulk data. */
 export interface InstanceHeader {
+  /** Found by how the data set begins where `fileMeta` has none. */
   transferSyntaxUID: string;
   sopClassUID: string;
   sopInstanceUID: string;
@@ -36,27 +43,34 @@ export interface Instance {
 }
 
 const fileMetaOffset = 132;
+const fileMetaEncoding: Encoding = { explicit: true, bigEndian: false };
 /** A deflated data set has to be inflated in memory: beyond this it is refused. */
 const maxInflatedBytes = 1024 * 1024 * 1024;
 
 /**
- * Reads a Part 10 file (PS3.10 section 7) without its bulk data. Files without preamble are refused: nothing
- * says how they are encoded.
+ * Reads a Part 10 file (PS3.10 section 7) without its bulk data. Preamble and file meta information may be
+ * missing, as in files from before 1996: the first attribute tells VR and byte order. How pixels are compressed
+ * nothing tells then, and such a file is refused.
  *
  * @param inlineBytes values of more bytes are bulk data; 64 KiB by default
  * @throws DicomError
  */
 export function readInstance(file: ByteSource, inlineBytes?: number): Instance {
-  if (file.size < fileMetaOffset || ascii(file.read(128, 4)) !== 'DICM')
-    throw new DicomError('not-dicom', 'no DICM prefix', { offset: 128 });
-  const meta = readDataSet(file, fileMetaOffset, { explicit: true, bigEndian: false }, 0x0002);
-  const syntax = transferSyntax(requiredUID(meta.attributes, '00020010', 'Transfer Syntax UID'));
+  const prefixed = file.size >= fileMetaOffset && ascii(file.read(128, 4)) === 'DICM';
+  if (!prefixed && foundSyntax(file, 0) === undefined)
+    throw new DicomError('not-dicom', 'neither a DICM prefix nor a data set', { offset: 0 });
+  const meta = readDataSet(file, prefixed ? fileMetaOffset : 0, fileMetaEncoding, 0x0002);
+  const declared = stringOf(meta.attributes, '00020010') !== undefined;
+  const found = declared ? undefined : foundSyntax(file, meta.end);
+  const syntax = transferSyntax(found ?? requiredUID(meta.attributes, '00020010', 'Transfer Syntax UID'));
   const [source, start] = syntax.deflated ? [inflated(file, meta.end), 0] : [file, meta.end];
   const {
     attributes: dataset,
     pixelData,
     bulkData,
   } = readDataSet(source, start, syntax, undefined, inlineBytes);
+  if (!declared && pixelData?.encapsulated)
+    throw new DicomError('unsupported', 'compressed pixels of an unknown transfer syntax', pixelData);
   const header: InstanceHeader = {
     transferSyntaxUID: syntax.uid,
     sopClassUID: requiredUID(dataset, '00080016', 'SOP Class UID'),
@@ -83,6 +97,20 @@ export function readBulkData({ header, syntax, source }: Instance, path: string)
   if (!value) throw new DicomError('malformed', 'no bulk data of this path');
   const bytes = source.read(value.offset, value.length).slice();
   return syntax.bigEndian ? swapped(bytes, valueRepresentation(value.vr)?.size ?? 1) : bytes;
+}
+
+/**
+ * The transfer syntax of the data set that starts at `offset`, by its first attribute: file meta information or
+ * group 0008, with a VR in explicit ones. Undefined where no data set starts there.
+ */
+function foundSyntax(file: ByteSource, offset: number): string | undefined {
+  if (offset + 8 > file.size) return undefined;
+  const header = Buffer.from(file.read(offset, 8));
+  const explicit = valueRepresentation(header.toString('latin1', 4, 6)) !== undefined;
+  if (explicit && header.readUInt16BE(0) === 0x0008) return explicitBigEndian;
+  if (![0x0002, 0x0008].includes(header.readUInt16LE(0))) return undefined;
+  if (explicit) return explicitLittleEndian;
+  return header.readUInt32LE(4) <= file.size - offset - 8 ? implicitLittleEndian : undefined;
 }
 
 function inflated(file: ByteSource, offset: number): ByteSource {

@@ -14,13 +14,15 @@ export interface TransferSyntax extends Encoding {
 }
 
 const native = 'application/octet-stream';
+export const implicitLittleEndian = '1.2.840.10008.1.2';
 export const explicitLittleEndian = '1.2.840.10008.1.2.1';
+export const explicitBigEndian = '1.2.840.10008.1.2.2';
 
 const syntaxes: Record<string, Partial<TransferSyntax>> = {
-  '1.2.840.10008.1.2': { explicit: false },
+  [implicitLittleEndian]: { explicit: false },
   [explicitLittleEndian]: {},
   '1.2.840.10008.1.2.1.99': { deflated: true },
-  '1.2.840.10008.1.2.2': { bigEndian: true },
+  [explicitBigEndian]: { bigEndian: true },
   '1.2.840.10008.1.2.4.50': { codec: 'jpeg', mediaType: 'image/jpeg' },
   '1.2.840.10008.1.2.4.51': { codec: 'jpeg', mediaType: 'image/jpeg' },
   '1.2.840.10008.1.2.4.57': { codec: 'jpeg', mediaType: 'image/jpeg' },

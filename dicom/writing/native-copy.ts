@@ -11,8 +11,11 @@ const largestValue = 2 ** 28;
 /** A length of 32 bits; the last is the undefined length. */
 const largestElement = 0xfffffffe;
 
-/** Offset tables describe the encapsulation; a signature and padding do not hold for the copy. */
-const notCopied = ['7FE00001', '7FE00002', 'FFFAFFFA', 'FFFCFFFC'];
+/**
+ * Offset tables describe the encapsulation; a signature and padding do not hold for the copy. An icon may be
+ * compressed as the image is.
+ */
+const notCopied = ['7FE00001', '7FE00002', 'FFFAFFFA', 'FFFCFFFC', '00880200'];
 
 /** What stands before the pixels of a copy, and how many bytes of pixels follow it. */
 export interface NativeCopyHead {

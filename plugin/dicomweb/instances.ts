@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import type { DicomPool } from '../../dicom/pool.ts';
-import { explicitLittleEndian, transferSyntax } from '../../dicom/reading/transfer-syntax.ts';
+import { explicitLittleEndian, readableTransferSyntaxes } from '../../dicom/reading/transfer-syntax.ts';
 import type { InstanceStore, StoredInstance } from '../store/instance-store.ts';
 import { acceptable, type Acceptable } from './acceptable.ts';
 import { ahead } from './ahead.ts';
@@ -65,14 +65,10 @@ function isAsStored({ transferSyntax = explicitLittleEndian }: Acceptable, store
 
 function isServed(way: Acceptable, stored: string): boolean {
   if (isAsStored(way, stored)) return true;
-  const { codec, mediaType } = transferSyntax(stored);
-  const readable = codec !== undefined || (mediaType === 'application/octet-stream' && isKnownNative(stored));
-  return readable && (way.transferSyntax ?? explicitLittleEndian) === explicitLittleEndian;
-}
-
-/** A syntax that the table does not know looks native, and is not. */
-function isKnownNative(uid: string): boolean {
-  return /^1\.2\.840\.10008\.1\.2(\.[12](\.99)?)?$/.test(uid);
+  return (
+    readableTransferSyntaxes.includes(stored) &&
+    (way.transferSyntax ?? explicitLittleEndian) === explicitLittleEndian
+  );
 }
 
 async function fileBody(path: string, buffers: SpareBuffers): Promise<OutgoingPart['body']> {

@@ -118,6 +118,10 @@ export async function storeInstances(
       const why = 'of another study than the request names';
       refuse(part, failureReason.dataSetDoesNotMatch, why, at, header);
       await rm(file, { force: true });
+    } else if (header.fileMeta['00020010'] === undefined) {
+      // What is stored is sent again as it came: the next reader could only guess as well.
+      refuse(part, failureReason.cannotUnderstand, 'the file names no transfer syntax', at, header);
+      await rm(file, { force: true });
     } else if (!header.sopClassUID.startsWith(storageClasses)) {
       const why = `SOP class ${header.sopClassUID} is not stored`;
       refuse(part, failureReason.sopClassNotSupported, why, at, header);
