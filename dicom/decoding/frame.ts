@@ -1,8 +1,8 @@
 import { DicomError } from '../reading/dicom-error.ts';
 import { readStoredFrame } from '../reading/frame.ts';
-import { frameBytes, imagePixel, type ImagePixel } from '../reading/image-pixel.ts';
+import { frameBits, imagePixel, type ImagePixel } from '../reading/image-pixel.ts';
 import type { Instance } from '../reading/part10.ts';
-import { explicitLittleEndian } from '../reading/transfer-syntax.ts';
+import { explicitLittleEndian, readableTransferSyntaxes } from '../reading/transfer-syntax.ts';
 import { decodeCompressed } from './codec.ts';
 import { decodeRle } from './rle.ts';
 import { storedValues } from './samples.ts';
@@ -39,10 +39,19 @@ export async function decodeFrame(instance: Instance, frame: number): Promise<De
   const pixelDataTag = instance.pixelData?.tag ?? '7FE00010';
   const image = checkedImagePixel(instance, pixelDataTag);
   const stored = readStoredFrame(instance, image, frame);
+  if (!readableTransferSyntaxes.includes(syntax.uid))
+    throw new DicomError('unsupported', `no decoder for transfer syntax ${syntax.uid}`, { tag: '00020010' });
   if (!instance.pixelData!.encapsulated) return { ...image, bytes: stored, pixelDataTag };
   if (syntax.codec === undefined)
-    throw new DicomError('unsupported', `no decoder for transfer syntax ${syntax.uid}`, { tag: '00020010' });
-  const expected = frameBytes(image, false);
+    throw new DicomError('malformed', 'compressed pixels in a native transfer syntax', instance.pixelData);
+  if (
+    ![8, 16, 24, 32].includes(image.bitsAllocated) ||
+    (syntax.codec !== 'rle' && image.bitsAllocated === 24)
+  )
+    throw new DicomError('unsupported', `Bits Allocated ${image.bitsAllocated}, compressed`, {
+      tag: '00280100',
+    });
+  const expected = frameBits(image, false) / 8;
   if (expected > freeBytes && expected > maxExpansion * stored.length)
     throw new DicomError(
       'too-large',
@@ -83,8 +92,10 @@ export function encodedFrame(instance: Instance, frame: number): EncodedFrame {
 function checkedImagePixel({ header, pixelData }: Instance, pixelDataTag: string): ImagePixel {
   if (!pixelData) throw new DicomError('no-frame', 'the instance has no pixel data', { tag: '7FE00010' });
   const image = imagePixel(header.dataset, pixelDataTag);
-  if (![1, 8, 16, 32, 64].includes(image.bitsAllocated))
-    throw new DicomError('unsupported', `Bits Allocated ${image.bitsAllocated}`, { tag: '00280100' });
+  const { bitsAllocated } = image;
+  // PS3.5 8.1.1 allows 1 and multiples of 8; 12 were packed before.
+  if (bitsAllocated > 32 && !(bitsAllocated === 64 && pixelDataTag === '7FE00009'))
+    throw new DicomError('unsupported', `Bits Allocated ${bitsAllocated}`, { tag: '00280100' });
   return image;
 }
 

@@ -68,7 +68,7 @@ export function greyPixels(
   const modality = modalityTransform(attributes);
   const isPadding = paddingTest(attributes, decoded);
   const voi =
-    options.window === 'stored'
+    options.window === 'stored' || decoded.bitsStored === 1
       ? storedRange(decoded, modality)
       : options.window
         ? windowTransform(options.window)

@@ -1,4 +1,3 @@
-import { DicomError } from '../reading/dicom-error.ts';
 import type { DecodedFrame } from './frame.ts';
 
 /** The samples of a frame as numbers, row by row. */
@@ -6,10 +5,8 @@ export type Samples =
   Uint8Array | Int8Array | Uint16Array | Int16Array | Int32Array | Uint32Array | Float32Array | Float64Array;
 
 /**
- * The stored pixel values of a grey frame (PS3.5 8.1.1): `bitsStored` bits up to `highBit`, sign extended where
+ * The stored pixel values of a frame (PS3.5 8.1.1): `bitsStored` bits up to `highBit`, sign extended where
  * Pixel Representation is 1. Bits outside (old overlays) are masked away.
- *
- * @throws DicomError where the depth cannot be read as numbers
  */
 export function storedValues(frame: DecodedFrame): Samples {
   const { bitsAllocated, bitsStored, highBit, signed } = frame;
@@ -32,7 +29,8 @@ export function storedValues(frame: DecodedFrame): Samples {
 }
 
 /** Pixel cells, aligned for their type; typed arrays are little endian on every platform of Node. */
-function cells({ bytes, bitsAllocated, pixelDataTag }: DecodedFrame): Samples {
+function cells(frame: DecodedFrame): Samples {
+  const { bytes, bitsAllocated, pixelDataTag } = frame;
   const { buffer } = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
   const offset = bytes.byteOffset % 8 === 0 ? bytes.byteOffset : 0;
   if (pixelDataTag === '7FE00008') return new Float32Array(buffer, offset, bytes.length / 4);
@@ -40,5 +38,25 @@ function cells({ bytes, bitsAllocated, pixelDataTag }: DecodedFrame): Samples {
   if (bitsAllocated === 8) return bytes;
   if (bitsAllocated === 16) return new Uint16Array(buffer, offset, bytes.length / 2);
   if (bitsAllocated === 32) return new Uint32Array(buffer, offset, bytes.length / 4);
-  throw new DicomError('unsupported', `Bits Allocated ${bitsAllocated}`, { tag: '00280100' });
+  const count = Math.min(
+    frame.rows * frame.columns * frame.samplesPerPixel,
+    Math.floor((bytes.length * 8) / bitsAllocated),
+  );
+  return packedCells(bytes, bitsAllocated, count);
+}
+
+/** Cells of any number of bits up to 32, one behind the other, the lowest bit of a byte first (PS3.5 8.1.1). */
+function packedCells(bytes: Uint8Array, bits: number, count: number): Uint32Array {
+  const cells = new Uint32Array(count);
+  for (let i = 0; i < cells.length; i++) {
+    let value = 0;
+    for (let bit = i * bits, at = 0; at < bits;) {
+      const taken = Math.min(8 - (bit & 7), bits - at);
+      value += ((bytes[bit >> 3] >> (bit & 7)) & (2 ** taken - 1)) * 2 ** at;
+      bit += taken;
+      at += taken;
+    }
+    cells[i] = value;
+  }
+  return cells;
 }

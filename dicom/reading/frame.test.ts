@@ -84,6 +84,18 @@ describe('encapsulated frames (PS3.5 A.4)', () => {
       [a + tail, b + tail],
     ],
     [
+      'by the extended offset table, several fragments a frame',
+      2,
+      {
+        fragments: [a, `${tail}d900`, b, tail],
+        extended: [
+          [0, 9],
+          [26, 16],
+        ] as [number, number][],
+      },
+      [`${a}${tail}d9`, b + tail],
+    ],
+    [
       'by the extended offset table, without padding',
       2,
       {

@@ -3,7 +3,7 @@ import { attributeOf } from './attribute.ts';
 import type { ByteSource } from './byte-source.ts';
 import { swapped, type ByteRange, type PixelDataElement } from './data-set.ts';
 import { DicomError } from './dicom-error.ts';
-import { frameBytes, type ImagePixel } from './image-pixel.ts';
+import { frameBits, type ImagePixel } from './image-pixel.ts';
 import type { Instance } from './part10.ts';
 
 /** A frame that would decode to more than this is refused. */
@@ -22,14 +22,19 @@ export function readStoredFrame(instance: Instance, image: ImagePixel, frame: nu
   const frames = header.numberOfFrames;
   if (!Number.isInteger(frame) || frame < 1 || frame > frames)
     throw new DicomError('no-frame', `frame ${frame} of ${frames}`, { tag: '00280008' });
-  if (frameBytes(image, false) > maxFrameBytes)
+  if (frameBits(image, false) > 8 * maxFrameBytes)
     throw new DicomError('too-large', `a frame of more than ${maxFrameBytes} bytes`, { tag: '00280010' });
   const compressed = instance.syntax.mediaType !== 'application/octet-stream';
   if (!pixelData.encapsulated && !compressed) {
-    const range = nativeFrame(pixelData, image, frame, frames);
-    return instance.syntax.bigEndian
+    const { firstBit, bits } = nativeFrame(pixelData, image, frame, frames);
+    const range = {
+      offset: pixelData.offset + Math.floor(firstBit / 8),
+      length: Math.ceil((firstBit + bits) / 8) - Math.floor(firstBit / 8),
+    };
+    const bytes = instance.syntax.bigEndian
       ? littleEndian(source, pixelData, image, range)
       : source.read(range.offset, range.length).slice();
+    return aligned(bytes, firstBit % 8, bits);
   }
   if (!pixelData.encapsulated)
     throw new DicomError(
@@ -45,17 +50,27 @@ function nativeFrame(
   image: ImagePixel,
   frame: number,
   frames: number,
-): ByteRange {
-  const length = frameBytes(image, true);
-  if (!Number.isInteger(length))
-    throw new DicomError('unsupported', `frames of ${length} bytes do not start at a byte`, pixelData);
-  if (pixelData.length < length * frames)
+): { firstBit: number; bits: number } {
+  const bits = frameBits(image, true);
+  const needed = Math.ceil((bits * frames) / 8);
+  if (pixelData.length < needed)
     throw new DicomError(
       'truncated',
-      `Pixel Data holds ${pixelData.length} bytes, ${frames} frames need ${length * frames}`,
+      `Pixel Data holds ${pixelData.length} bytes, ${frames} frames need ${needed}`,
       pixelData,
     );
-  return { offset: pixelData.offset + (frame - 1) * length, length };
+  return { firstBit: (frame - 1) * bits, bits };
+}
+
+/** `bits` bits from `first` on, the lowest of a byte first (PS3.5 8.1.1), moved to the start of a byte. */
+function aligned(bytes: Uint8Array, first: number, bits: number): Uint8Array {
+  if (first === 0 && bits % 8 === 0) return bytes;
+  const moved = Uint8Array.from(
+    { length: Math.ceil(bits / 8) },
+    (_, i) => (bytes[i] >> first) | ((bytes[i + 1] ?? 0) << (8 - first)),
+  );
+  if (bits % 8 !== 0) moved[moved.length - 1] &= 2 ** (bits % 8) - 1;
+  return moved;
 }
 
 /**
@@ -68,7 +83,7 @@ function littleEndian(
   image: ImagePixel,
   { offset, length }: ByteRange,
 ): Uint8Array {
-  const word = pixelData.vr === 'OB' ? 1 : image.bitsAllocated <= 16 ? 2 : image.bitsAllocated === 32 ? 4 : 8;
+  const word = pixelData.vr === 'OB' ? 1 : image.bitsAllocated < 32 ? 2 : image.bitsAllocated === 32 ? 4 : 8;
   const before = (offset - pixelData.offset) % word;
   const words = Math.ceil((before + length) / word) * word;
   if (offset - before + words > source.size)
@@ -87,7 +102,7 @@ function encapsulatedFrame(
   const { fragments, basicOffsetTable } = pixelData.encapsulated!;
   if (frames === 1 && fragments.length > 0) return fragments;
   const extended = extendedOffsetTable(dataset);
-  if (extended) return [extendedFrame(extended, pixelData, frame, frames)];
+  if (extended) return extendedFrame(extended, pixelData, frame, frames);
   if (fragments.length === frames) return [fragments[frame - 1]];
   const starts =
     basicOffsetTable.length > 0
@@ -126,15 +141,23 @@ function extendedFrame(
   pixelData: PixelDataElement,
   frame: number,
   frames: number,
-): ByteRange {
-  const fragment = offsets.length === frames ? fragmentAt(pixelData, offsets[frame - 1]) : -1;
-  const range = pixelData.encapsulated!.fragments.at(fragment);
-  const length = lengths[frame - 1];
-  if (fragment < 0 || !range || lengths.length !== frames || length > range.length)
-    throw new DicomError('malformed', 'extended offset table does not fit the fragments', {
-      tag: '7FE00001',
-    });
-  return { offset: range.offset, length };
+): ByteRange[] {
+  const { fragments } = pixelData.encapsulated!;
+  const wrong = new DicomError('malformed', 'extended offset table does not fit the fragments', {
+    tag: '7FE00001',
+  });
+  if (offsets.length !== frames || lengths.length !== frames) throw wrong;
+  const first = fragmentAt(pixelData, offsets[frame - 1]);
+  const behind = frame < frames ? fragmentAt(pixelData, offsets[frame]) : fragments.length;
+  if (first < 0 || behind <= first) throw wrong;
+  const ranges = fragments.slice(first, behind);
+  const total = ranges.reduce((sum, { length }) => sum + length, 0);
+  // The length is without padding; that of several fragments may count their item headers.
+  const padding = total - lengths[frame - 1];
+  if (padding < 0 && padding !== -8 * (ranges.length - 1)) throw wrong;
+  const last = ranges.at(-1)!;
+  if (padding > last.length) throw wrong;
+  return [...ranges.slice(0, -1), { ...last, length: last.length - Math.max(padding, 0) }];
 }
 
 /** Index of the fragment whose item starts `offset` bytes after the first item; -1 where none does. */

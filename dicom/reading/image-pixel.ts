@@ -55,8 +55,17 @@ export function imagePixel(dataset: DicomJson, pixelDataTag: string): ImagePixel
   };
 }
 
-/** Bytes of one frame, decoded. YBR_FULL_422 holds two pixels in four samples (PS3.3 C.7.6.3.1.2). */
-export function frameBytes(image: ImagePixel, stored: boolean): number {
-  const samples = stored && image.photometricInterpretation === 'YBR_FULL_422' ? 2 : image.samplesPerPixel;
-  return (image.rows * image.columns * samples * image.bitsAllocated) / 8;
+/** Whether two pixels stand in four samples where the frame is native (PS3.3 C.7.6.3.1.2). */
+export const halvesChroma = (photometric: string): boolean => /^YBR_(FULL|PARTIAL)_422$/.test(photometric);
+
+/**
+ * Bits of one frame; of a native one as it is `stored`, or decoded. Frames follow each other without padding: those
+ * of single bits may start within a byte.
+ */
+export function frameBits(image: ImagePixel, stored: boolean): number {
+  const samples =
+    stored && halvesChroma(image.photometricInterpretation) && image.samplesPerPixel === 3
+      ? 2
+      : image.samplesPerPixel;
+  return image.rows * image.columns * samples * image.bitsAllocated;
 }
