@@ -112,7 +112,7 @@ describe('what is no whole Part 10 file is refused, and the pool still works', (
 
   test('garbage', async () => {
     for (const bytes of [Buffer.alloc(5000), Buffer.from('not DICOM at all'), Buffer.alloc(5000, 0xff)])
-      await expect(pool.readHeader(file(bytes))).rejects.toMatchObject({ reason: 'not-dicom', offset: 128 });
+      await expect(pool.readHeader(file(bytes))).rejects.toMatchObject({ reason: 'not-dicom', offset: 0 });
     const prefixed = Buffer.concat([Buffer.alloc(128), Buffer.from('DICM'), Buffer.alloc(5000, 0xab)]);
     await expect(pool.readHeader(file(prefixed))).rejects.toMatchObject({ name: 'DicomError' });
   });
@@ -135,7 +135,10 @@ describe('what is no whole Part 10 file is refused, and the pool still works', (
     bytes.write('1.02', at + 8);
     await expect(pool.readHeader(file(bytes))).rejects.toMatchObject({ reason: 'not-dicom', tag });
     bytes.writeUInt16LE(bytes.readUInt16LE(at + 2) + 0x4000, at + 2);
-    await expect(pool.readHeader(file(bytes))).rejects.toMatchObject({ reason: 'not-dicom', tag });
+    const header = pool.readHeader(file(bytes));
+    // How a data set is encoded can be found by its beginning.
+    if (tag === '00020010') expect((await header).transferSyntaxUID).toBe('1.2.840.10008.1.2.1');
+    else await expect(header).rejects.toMatchObject({ reason: 'not-dicom', tag });
   });
 
   test('a deflated data set that cannot be inflated', async () => {
