@@ -91,6 +91,17 @@ function littleEndian(
   return swapped(source.read(offset - before, words), word).subarray(before, before + length);
 }
 
+/** Where each frame begins among the fragments. */
+interface FrameStarts {
+  /** Index of each frame's first fragment, ascending from 0. */
+  fragments: number[];
+  /** Bytes of each frame without padding, where an extended offset table says so. */
+  lengths?: number[];
+}
+
+/** Found once for an object, whose frames are asked for one by one. */
+const frameStarts = new WeakMap<PixelDataElement, FrameStarts>();
+
 /** The fragments of a frame (PS3.5 A.4; extended offset table: PS3.3 C.7.6.3.1.8). */
 function encapsulatedFrame(
   source: ByteSource,
@@ -99,65 +110,59 @@ function encapsulatedFrame(
   frame: number,
   frames: number,
 ): ByteRange[] {
+  const { fragments } = pixelData.encapsulated!;
+  let starts = frameStarts.get(pixelData);
+  if (!starts) {
+    starts = findFrameStarts(source, pixelData, dataset, frames);
+    frameStarts.set(pixelData, starts);
+  }
+  const ranges = fragments.slice(starts.fragments[frame - 1], starts.fragments[frame]);
+  if (!starts.lengths) return ranges;
+  const total = ranges.reduce((sum, { length }) => sum + length, 0);
+  // The length is without padding; that of several fragments may count their item headers.
+  const padding = total - starts.lengths[frame - 1];
+  const last = ranges.at(-1)!;
+  if (padding > last.length || (padding < 0 && padding !== -8 * (ranges.length - 1))) throw wrongTable();
+  return [...ranges.slice(0, -1), { ...last, length: last.length - Math.max(padding, 0) }];
+}
+
+function findFrameStarts(
+  source: ByteSource,
+  pixelData: PixelDataElement,
+  dataset: DicomJson,
+  frames: number,
+): FrameStarts {
   const { fragments, basicOffsetTable } = pixelData.encapsulated!;
-  if (frames === 1 && fragments.length > 0) return fragments;
-  const extended = extendedOffsetTable(dataset);
-  if (extended) return extendedFrame(extended, pixelData, frame, frames);
-  if (fragments.length === frames) return [fragments[frame - 1]];
+  const isWhole = (starts: readonly number[]) =>
+    starts.length === frames &&
+    starts[0] === 0 &&
+    starts.every((start, i) => i === 0 || start > starts[i - 1]);
+  if (frames === 1 && fragments.length > 0) return { fragments: [0] };
+  const [offsets, lengths] = [extendedTable(dataset, '7FE00001'), extendedTable(dataset, '7FE00002')];
+  if (offsets.length > 0) {
+    const starts = offsets.map((offset) => fragmentAt(pixelData, offset));
+    if (!isWhole(starts) || lengths.length !== frames) throw wrongTable();
+    return { fragments: starts, lengths };
+  }
+  if (fragments.length === frames) return { fragments: fragments.map((_, i) => i) };
   const starts =
     basicOffsetTable.length > 0
       ? basicOffsetTable.map((offset) => fragmentAt(pixelData, offset))
       : fragments.flatMap((fragment, index) => (startsCodestream(source, fragment) ? [index] : []));
-  if (
-    starts.length !== frames ||
-    starts[0] !== 0 ||
-    starts.some((start, i) => i > 0 && start <= starts[i - 1])
-  )
-    throw new DicomError(
-      'malformed',
-      `${fragments.length} fragments cannot be told apart into ${frames} frames`,
-      pixelData,
-    );
-  return fragments.slice(starts[frame - 1], starts[frame]);
+  if (isWhole(starts)) return { fragments: starts };
+  throw new DicomError(
+    'malformed',
+    `${fragments.length} fragments cannot be told apart into ${frames} frames`,
+    pixelData,
+  );
 }
 
-interface ExtendedOffsetTable {
-  offsets: number[];
-  lengths: number[];
-}
+const wrongTable = (): DicomError =>
+  new DicomError('malformed', 'extended offset table does not fit the fragments', { tag: '7FE00001' });
 
-function extendedOffsetTable(dataset: DicomJson): ExtendedOffsetTable | undefined {
-  const [offsets, lengths] = ['7FE00001', '7FE00002'].map((tag) => {
-    const bytes = Buffer.from(attributeOf(dataset, tag)?.InlineBinary ?? '', 'base64');
-    return Array.from({ length: Math.floor(bytes.length / 8) }, (_, i) =>
-      Number(bytes.readBigUInt64LE(8 * i)),
-    );
-  }) as [number[], number[]];
-  return offsets.length === 0 ? undefined : { offsets, lengths };
-}
-
-function extendedFrame(
-  { offsets, lengths }: ExtendedOffsetTable,
-  pixelData: PixelDataElement,
-  frame: number,
-  frames: number,
-): ByteRange[] {
-  const { fragments } = pixelData.encapsulated!;
-  const wrong = new DicomError('malformed', 'extended offset table does not fit the fragments', {
-    tag: '7FE00001',
-  });
-  if (offsets.length !== frames || lengths.length !== frames) throw wrong;
-  const first = fragmentAt(pixelData, offsets[frame - 1]);
-  const behind = frame < frames ? fragmentAt(pixelData, offsets[frame]) : fragments.length;
-  if (first < 0 || behind <= first) throw wrong;
-  const ranges = fragments.slice(first, behind);
-  const total = ranges.reduce((sum, { length }) => sum + length, 0);
-  // The length is without padding; that of several fragments may count their item headers.
-  const padding = total - lengths[frame - 1];
-  if (padding < 0 && padding !== -8 * (ranges.length - 1)) throw wrong;
-  const last = ranges.at(-1)!;
-  if (padding > last.length) throw wrong;
-  return [...ranges.slice(0, -1), { ...last, length: last.length - Math.max(padding, 0) }];
+function extendedTable(dataset: DicomJson, tag: string): number[] {
+  const bytes = Buffer.from(attributeOf(dataset, tag)?.InlineBinary ?? '', 'base64');
+  return Array.from({ length: Math.floor(bytes.length / 8) }, (_, i) => Number(bytes.readBigUInt64LE(8 * i)));
 }
 
 /** Index of the fragment whose item starts `offset` bytes after the first item; -1 where none does. */

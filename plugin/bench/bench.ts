@@ -3,6 +3,7 @@ import { executionProviders } from '../../inference/execution-provider.ts';
 import type { RuntimeSettings } from '../../inference/provider-choice.ts';
 import { precisions } from '../../inference/scoring-graph.ts';
 import { benchDicom } from './dicom.ts';
+import { benchLargeObject } from './large-object.ts';
 import { benchNode, nodeTables } from './node.ts';
 import { benchScore } from './score.ts';
 import { benchTrain, trainParts } from './train.ts';
@@ -107,6 +108,15 @@ program
   .option('--rounds <n>', 'times that each reader gets its turn', '3')
   .action(async (options: { slices: string; rounds: string }) => {
     print(await benchDicom({ slices: Number(options.slices), rounds: Number(options.rounds) }));
+  });
+
+program
+  .command('large-object')
+  .description('read a large multi-frame object frame by frame, and tell what memory that takes')
+  .option('--gigabytes <n>', 'size of the object', '2')
+  .option('--frames <n>', 'how many frames are read, from all over it', '200')
+  .action(async (options: { gigabytes: string; frames: string }) => {
+    print(await benchLargeObject(Number(options.gigabytes), Number(options.frames)));
   });
 
 function print(results: object[]): void {

@@ -1,7 +1,17 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 
-/** The largest of this process since its start (Linux). */
-export async function largestResidentMemory(): Promise<number> {
+/** The largest of this process in bytes, since its start or since `resetLargestResidentMemory` (Linux). */
+export function largestResidentMemory(): Promise<number> {
+  return memory('VmHWM');
+}
+
+/** Counts the largest anew from now on (Linux, proc(5)); returns what there is now. */
+export async function resetLargestResidentMemory(): Promise<number> {
+  await writeFile('/proc/self/clear_refs', '5');
+  return memory('VmRSS');
+}
+
+async function memory(which: 'VmRSS' | 'VmHWM'): Promise<number> {
   const status = await readFile('/proc/self/status', 'utf8');
-  return 1024 * Number(/VmHWM:\s+(\d+)/.exec(status)?.[1]);
+  return 1024 * Number(new RegExp(`${which}:\\s+(\\d+)`).exec(status)?.[1]);
 }

@@ -1,9 +1,10 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DicomPool } from '../../dicom/pool.ts';
 import { DicomError } from '../../dicom/reading/dicom-error.ts';
 import { randomStream } from '../../fixtures/random.ts';
+import { largestResidentMemory, resetLargestResidentMemory } from '../bench/resident-memory.ts';
 import { mutated } from './mutation.ts';
 import { seedFiles } from './seed-files.ts';
 
@@ -64,9 +65,9 @@ export async function fuzz({ cases, seed, from = 0, timeoutMs }: FuzzOptions): P
       const { bytes, names } = mutated(valid, random);
       const path = join(folder, 'mutated.dcm');
       await writeFile(path, bytes);
-      const before = await resetPeak();
+      const before = await resetLargestResidentMemory();
       const outcomes = await readEverything(pool, path);
-      const rise = (await peak()) - before;
+      const rise = (await largestResidentMemory()) - before;
       if (rise > report.riseBytes) Object.assign(report, { riseBytes: rise, riseCase: number });
       if (outcomes.every(({ error }) => error === undefined)) report.read += 1;
       for (const { task, error } of outcomes) {
@@ -132,17 +133,4 @@ function isRefusal(error: Error): error is DicomError {
     error.reason !== 'timeout' &&
     (error.tag !== undefined || error.offset !== undefined)
   );
-}
-
-/** Resident memory in bytes; the peak is counted anew from now on (Linux, proc(5)). */
-async function resetPeak(): Promise<number> {
-  await writeFile('/proc/self/clear_refs', '5');
-  return memory('VmRSS');
-}
-
-const peak = (): Promise<number> => memory('VmHWM');
-
-async function memory(which: 'VmRSS' | 'VmHWM'): Promise<number> {
-  const status = await readFile('/proc/self/status', 'utf8');
-  return 1024 * Number(new RegExp(`${which}:\\s+(\\d+)`).exec(status)?.[1]);
 }
