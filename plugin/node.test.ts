@@ -2,6 +2,7 @@ import { execFile, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import sharp from 'sharp';
 import type { DicomJson } from '../dicom/dicom-json.ts';
@@ -66,6 +67,31 @@ describe('a study that arrives by STOW-RS', () => {
     expect(found['00080061']?.Value).toEqual(expect.arrayContaining(['MR', 'OT', 'SEG', 'SR']));
     expect(valueOf(found, '00201206')).toBe(4);
     expect(valueOf(found, '00201208')).toBe(6 + results.length);
+  });
+
+  test('is one story in the log, and counts in the metrics', async () => {
+    const { scoring } = node.log().find(({ msg }) => msg === 'instance stored')!;
+    const story = node.log().filter((line) => line['scoring'] === scoring);
+    const told = story.map(({ msg }) => String(msg));
+    expect(told.filter((line) => line === 'instance stored')).toHaveLength(6);
+    expect(told).toEqual(
+      expect.arrayContaining(['study is complete and waits to be scored', 'study is scored']),
+    );
+    expect(story[0]['request']).toMatch(/^[0-9a-f-]{36}$/);
+
+    let metrics = '';
+    for (let i = 0; i < 100 && !metrics.includes('state="scored",profile="untrained"} 1'); i++) {
+      await sleep(100);
+      metrics = await (await fetch(`${node.url}/metrics`)).text();
+    }
+    for (const step of ['query', 'retrieve', 'score', 'store']) {
+      expect(metrics).toContain(`qfae_stage_seconds_count{stage="${step}"} 1\n`);
+    }
+    expect(metrics).toMatch(/^qfae_jobs\{state="scored"\} 1$/m);
+    expect(metrics).toMatch(/^qfae_oldest_job_seconds 0$/m);
+    expect(metrics).toMatch(/^qfae_execution_provider\{provider="cpu",precision="float32"\} 1$/m);
+    expect(metrics).toMatch(/^qfae_http_requests_total\{method="POST",status="200"\} 1$/m);
+    expect(metrics).not.toContain(study);
   });
 
   test('is found by what it is, and not by what it is not', async () => {

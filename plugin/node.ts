@@ -19,12 +19,14 @@ import { lockFolder } from '../inference/folder-lock.ts';
 import type { Database } from './database/database.ts';
 import { openDatabase } from './database/open-database.ts';
 import { startStoreScp } from './dimse/store-scp.ts';
+import { watchDrift } from './drift/drift-watch.ts';
 import { EventFeed } from './events/event-feed.ts';
 import { renewCertificate } from './http/certificate.ts';
 import { createHttpServer } from './http/server.ts';
 import { JobQueue } from './jobs/queue.ts';
 import { scoreStudyJob } from './jobs/score-study.ts';
 import type { Logger } from './log.ts';
+import { Metrics } from './metrics/metrics.ts';
 import { rulesSource, RulesWatch } from './rules/rules-watch.ts';
 import { ScorerCache } from './scoring/scorer-cache.ts';
 import type { Settings } from './settings.ts';
@@ -116,7 +118,13 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     const { signal } = stopping;
     const { quietSeconds } = settings.arrival;
     const events = new EventFeed(database, log);
-    const loops = [events.run(signal), tidyRegularly(queue, database, store, log, signal)];
+    const metrics = new Metrics(database, { provider, precision });
+    const loops = [
+      events.run(signal),
+      metrics.follow(events, log, signal),
+      watchDrift(database, settings, metrics.registry, log, signal),
+      tidyRegularly(queue, database, store, log, signal),
+    ];
     for (const archive of sources.values())
       loops.push(
         enqueueRegularly(queue, new CompleteStudies(database, archive, quietSeconds, log), log, signal),
@@ -150,6 +158,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
       deletion: settings.dicomweb.delete,
       allowedHosts: authentication ? undefined : settings.http.allowedHosts,
       log,
+      metrics,
       onHint: () => orthanc?.hint(),
     });
     if (settings.cStore.enabled) {

@@ -236,6 +236,17 @@ export const settingsSchema = z.strictObject({
       connections: z.number().int().positive().default(1024),
     })
     .prefault({}),
+  /** Scores of late are compared with those of the calibration. */
+  drift: z
+    .strictObject({
+      days: z.number().positive().max(365).default(7),
+      /** Fewer studies say nothing. */
+      minStudies: z.number().int().min(2).default(30),
+      /** An alert needs both: a distance that chance does not explain, and one that matters. */
+      pValue: z.number().gt(0).lt(1).default(0.001),
+      statistic: z.number().gt(0).lt(1).default(0.2),
+    })
+    .prefault({}),
   log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
 });
 

@@ -8,7 +8,9 @@ import type { Express, Router } from 'express';
 import { apiRouter, apiPath } from '../api/router.ts';
 import { dicomWebPath, dicomWebRouter } from '../dicomweb/router.ts';
 import { createApp, type ServerContext } from '../http/server.ts';
+import type { Database } from '../database/database.ts';
 import { createLog } from '../log.ts';
+import { Metrics } from '../metrics/metrics.ts';
 import { settingsSchema } from '../settings.ts';
 import { auditFolder } from './audit-log.ts';
 import { identifier } from './guard.ts';
@@ -33,6 +35,7 @@ beforeAll(async () => {
     identify: identifier({ settings }),
     limits: settings.limits,
     deletion: true,
+    metrics: new Metrics({} as Database, { provider: 'cpu', precision: 'float32' }),
     onHint: () => undefined,
     log: createLog('silent'),
   } as unknown as ServerContext;

@@ -12,6 +12,7 @@ type Method = 'get' | 'post' | 'delete' | 'options';
 export const routeRoles: readonly (readonly [method: Method, path: string, access: Access])[] = [
   ['get', '/healthz', 'anyone'],
   ['get', '/readyz', 'anyone'],
+  ['get', '/metrics', 'reader'],
   ['post', '/hooks/orthanc', 'sender'],
 
   ['options', '/dicom-web', 'anyone'],
@@ -41,5 +42,6 @@ export const routeRoles: readonly (readonly [method: Method, path: string, acces
   ['post', '/api/v1/profiles/:profile/rollback', 'admin'],
   ['get', '/api/v1/rules', 'reader'],
   ['get', '/api/v1/rules/test', 'reader'],
+  ['get', '/api/v1/drift', 'reader'],
   ['get', '/api/v1/events', 'reader'],
 ];

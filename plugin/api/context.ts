@@ -9,7 +9,7 @@ import type { Settings } from '../settings.ts';
 
 /** What the API needs of the node. */
 export interface ApiContext extends GuardContext {
-  settings: Pick<Settings, 'data' | 'access' | 'bundle' | 'outputs' | 'arrival'>;
+  settings: Pick<Settings, 'data' | 'access' | 'bundle' | 'outputs' | 'arrival' | 'drift'>;
   /** Finds out who someone is that signs in. */
   identify: Identify;
   database: Database;

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { version } from '../version.ts';
 import { bundleRoutes } from './bundle-routes.ts';
 import type { ApiContext } from './context.ts';
+import { driftRoutes } from './drift-routes.ts';
 import { eventRoutes } from './event-routes.ts';
 import { jobRoutes } from './job-routes.ts';
 import { openApi } from './openapi.ts';
@@ -24,6 +25,7 @@ export function apiRoutes(context: ApiContext): Route[] {
     ...jobRoutes(context),
     ...bundleRoutes(context),
     ...ruleRoutes(context),
+    ...driftRoutes(context),
     ...eventRoutes(context),
   ];
 }

@@ -171,7 +171,11 @@ export class OrthancArchive extends DicomWebArchive {
     const studies = await this.#changedStudies(database, page.Changes);
     await database.transaction(async (transaction) => {
       for (const [study, instances] of studies) {
-        await noteArrival(transaction, this.name, study, { instances });
+        const scoring = await noteArrival(transaction, this.name, study, { instances });
+        log.info(
+          { archive: this.name, studyInstanceUID: study, instances, scoring },
+          'study arrived or grew',
+        );
       }
       await move(transaction, page.Last);
     });

@@ -12,6 +12,8 @@ export interface Arrival {
   instances: number;
   /** AE title of the last C-STORE sender. */
   sourceAETitle: string | null;
+  /** The ID of the scoring that it will become: the log shows it from the first instance to the result. */
+  scoringID: string;
 }
 
 /** What came, beside the fact that something came. */
@@ -22,22 +24,24 @@ export interface ArrivalDetail {
   sourceAETitle?: string;
 }
 
-/** Notes that something of a study arrived: its quiet time starts anew. */
+/** Notes that something of a study arrived: its quiet time starts anew. Returns the ID of the scoring to come. */
 export async function noteArrival(
   on: Queryable,
   archive: string,
   studyInstanceUID: string,
   { at = new Date(), instances = 1, sourceAETitle }: ArrivalDetail = {},
-): Promise<void> {
-  await on.query(
+): Promise<string> {
+  const [{ id }] = await on.query<{ id: string }>(
     `insert into arrival (archive, study_instance_uid, first_seen_at, changed_at, instances, source_ae_title)
      values ($1, $2, $3, $3, $4, $5)
      on conflict (archive, study_instance_uid) do update
        set changed_at = greatest(arrival.changed_at, excluded.changed_at),
          instances = arrival.instances + excluded.instances,
-         source_ae_title = coalesce(excluded.source_ae_title, arrival.source_ae_title)`,
+         source_ae_title = coalesce(excluded.source_ae_title, arrival.source_ae_title)
+     returning scoring_id as id`,
     [archive, studyInstanceUID, at, instances, sourceAETitle ?? null],
   );
+  return id;
 }
 
 /**
@@ -60,7 +64,7 @@ export async function noteForgotten(on: Queryable, archive: string, since: Date)
 }
 
 const columns = `archive, study_instance_uid as "studyInstanceUID", first_seen_at as "firstSeenAt",
-  changed_at as "changedAt", instances, source_ae_title as "sourceAETitle"`;
+  changed_at as "changedAt", instances, source_ae_title as "sourceAETitle", scoring_id as "scoringID"`;
 
 /** Every study of which something arrived, the one that waits longest first. */
 export async function arrivals(on: Queryable): Promise<Arrival[]> {

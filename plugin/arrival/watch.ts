@@ -131,8 +131,8 @@ async function compare(
       [...key, studyDate, instances, sources],
     );
     if (!due || added <= 0) return;
-    await noteArrival(transaction, archive.name, studyInstanceUID, { instances: added });
-    log.info({ archive: archive.name, studyInstanceUID, instances: added }, 'study arrived or grew');
+    const scoring = await noteArrival(transaction, archive.name, studyInstanceUID, { instances: added });
+    log.info({ archive: archive.name, studyInstanceUID, instances: added, scoring }, 'study arrived or grew');
   });
 }
 

@@ -212,6 +212,8 @@ const migrations: string[][] = [
        raise notice 'no index of names: %', sqlerrm;
      end $$`,
   ],
+  // The ID that a study's scoring will have, from the first of it that arrives.
+  ['alter table arrival add column scoring_id uuid not null default gen_random_uuid()'],
 ];
 
 /** Held while the schema is changed; any number that no one else takes. */

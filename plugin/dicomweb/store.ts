@@ -98,11 +98,12 @@ export async function storeInstances(
         await rm(file, { force: true });
         continue;
       }
+      const { added, scoring } = result.value;
       context.log.info(
-        { part, ...at, studyInstanceUID: header.studyInstanceUID },
-        `instance ${result.value}`,
+        { part, ...at, studyInstanceUID: header.studyInstanceUID, scoring },
+        `instance ${added}`,
       );
-      const differs = result.value === 'another is there';
+      const differs = added === 'another is there';
       outcomes[part - 1] = { stored: true, header, ...(differs && { warning: coercionOfElements }) };
     }
   };

@@ -242,11 +242,11 @@ class StoreAssociation extends Scp {
       ) {
         return refuse(Status.DataSetSopClassMismatch, 'the object is another one than the request names');
       }
-      const result = await store.add(object.file, header, {
+      const { added, scoring } = await store.add(object.file, header, {
         arrival: true,
         sourceAETitle: this.#sourceAETitle,
       });
-      log.info({ ...at, studyInstanceUID: header.studyInstanceUID }, `instance ${result}`);
+      log.info({ ...at, studyInstanceUID: header.studyInstanceUID, scoring }, `instance ${added}`);
       return Status.Success;
     } catch (error) {
       const unreadable = error instanceof DicomError && !['timeout', 'worker'].includes(error.reason);

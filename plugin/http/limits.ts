@@ -35,8 +35,14 @@ export function refuseSlowBodies(windowMs: number): RequestHandler {
       before = socket.bytesRead;
       const slow = request.readableFlowing === true && received * 1000 < slowestBytesPerSecond * windowMs;
       if (slow && slowBefore) {
-        if (!response.headersSent) response.set('Connection', 'close').status(408).end();
-        socket.destroySoon();
+        stop();
+        // Whoever reads the body must hear that no more will come, which Node tells nobody after an answer.
+        if (response.headersSent) request.destroy();
+        else
+          response
+            .set('Connection', 'close')
+            .status(408)
+            .end(() => request.destroy());
       }
       slowBefore = slow;
     }, windowMs);
@@ -44,7 +50,7 @@ export function refuseSlowBodies(windowMs: number): RequestHandler {
       clearInterval(timer);
     };
     request.once('end', stop);
-    request.once('close', stop);
+    response.once('close', stop);
     next();
   };
 }

@@ -13,6 +13,7 @@ import { requireAllowedHost } from './allowed-host.ts';
 import { allowOrigins } from './cross-origin.ts';
 import { limitRate, refuseSlowBodies } from './limits.ts';
 import { nameRequest, requestID } from './request-id.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import type { Settings } from '../settings.ts';
 import { readCertificate } from './certificate.ts';
 import { apiPath, apiRouter } from '../api/router.ts';
@@ -22,6 +23,7 @@ export interface ServerContext extends DicomWebContext, ApiContext {
   settings: ApiContext['settings'] & Pick<Settings, 'http' | 'limits'>;
   /** Names that the Host header may hold; undefined where any is served. */
   allowedHosts: string[] | undefined;
+  metrics: Metrics;
   /** Told that an archive may hold something new. */
   onHint: () => void;
 }
@@ -48,7 +50,11 @@ export function createApp(context: ServerContext): Express {
   const app = express();
   app.disable('x-powered-by');
   if (http.behindProxy) app.set('trust proxy', 1);
-  app.use(nameRequest, securityHeaders(http.tls !== undefined || http.behindProxy));
+  app.use(
+    nameRequest,
+    context.metrics.countRequests,
+    securityHeaders(http.tls !== undefined || http.behindProxy),
+  );
   if (context.allowedHosts) app.use(requireAllowedHost(context.allowedHosts));
   app.use(limitRate(limits.requestsPerMinute), refuseSlowBodies(limits.stallSeconds * 1000));
   app.use(express.static(fileURLToPath(new URL('../dashboard', import.meta.url))));
@@ -62,6 +68,10 @@ export function createApp(context: ServerContext): Express {
   });
   app.get('/healthz', (_request, response) => {
     response.json({ status: 'ok' });
+  });
+  app.get('/metrics', async (_request, response) => {
+    const { registry } = context.metrics;
+    response.type(registry.contentType).send(await registry.metrics());
   });
   app.get('/readyz', async (_request, response) => {
     await context.database.query('select 1');

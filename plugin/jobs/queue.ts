@@ -118,10 +118,17 @@ export class JobQueue {
   async request(
     transaction: Queryable,
     study: StudyInArchive,
-    options: { priority?: number; requestedAt?: Date; sourceAETitle?: string | null } = {},
+    options: { id?: string; priority?: number; requestedAt?: Date; sourceAETitle?: string | null } = {},
   ): Promise<string | undefined> {
     const { priority = 0, requestedAt = new Date(), sourceAETitle = null } = options;
-    const id = await requestScoring(transaction, study, requestedAt, priority, sourceAETitle);
+    const id = await requestScoring(
+      transaction,
+      study,
+      requestedAt,
+      priority,
+      sourceAETitle,
+      options.id ?? null,
+    );
     if (id !== undefined) await this.#send(transaction, id, priority);
     return id;
   }
@@ -131,9 +138,12 @@ export class JobQueue {
     const { database, log } = this.#options;
     await database.transaction(async (transaction) => {
       if (!(await takeArrival(transaction, arrival))) return;
-      const { archive, studyInstanceUID, sourceAETitle } = arrival;
-      const id = await this.request(transaction, arrival, { priority, sourceAETitle });
-      if (id === undefined) return;
+      const { archive, studyInstanceUID, sourceAETitle, scoringID } = arrival;
+      const id = await this.request(transaction, arrival, { id: scoringID, priority, sourceAETitle });
+      if (id === undefined) {
+        log.info({ scoring: scoringID, archive, studyInstanceUID }, 'study waits to be scored already');
+        return;
+      }
       log.info({ scoring: id, archive, studyInstanceUID }, 'study is complete and waits to be scored');
     });
   }

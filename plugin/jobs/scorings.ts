@@ -62,21 +62,22 @@ export const scoringColumns = `id, archive, study_instance_uid as "studyInstance
   source_ae_title as "sourceAETitle", subject, selection,
   score, finished_at as "finishedAt"`;
 
-/** Asks for a study to be scored; nothing new where it waits already. Returns the new row's ID. */
+/** Asks for a study to be scored; nothing new where it waits already. Returns the new row's ID: `id`, if given. */
 export async function requestScoring(
   on: Queryable,
   { archive, studyInstanceUID }: StudyInArchive,
   requestedAt: Date,
   priority: number,
   sourceAETitle: string | null,
+  id: string | null = null,
 ): Promise<string | undefined> {
   const [row] = await on.query<{ id: string }>(
-    `insert into scoring (archive, study_instance_uid, requested_at, priority, source_ae_title, state)
-     select $1, $2, $3, $4, $5, 'queued'
+    `insert into scoring (id, archive, study_instance_uid, requested_at, priority, source_ae_title, state)
+     select coalesce($6::uuid, gen_random_uuid()), $1, $2, $3, $4, $5, 'queued'
      where not exists (
        select 1 from scoring where archive = $1 and study_instance_uid = $2 and state = 'queued')
      returning id`,
-    [archive, studyInstanceUID, requestedAt, priority, sourceAETitle],
+    [archive, studyInstanceUID, requestedAt, priority, sourceAETitle, id],
   );
   return row?.id;
 }

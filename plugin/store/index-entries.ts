@@ -13,7 +13,7 @@ export interface IndexEntry {
 
 interface Waiting {
   entry: IndexEntry;
-  resolve: () => void;
+  resolve: (scoringID: string | undefined) => void;
   reject: (error: unknown) => void;
 }
 
@@ -33,8 +33,8 @@ export class IndexEntries {
     this.#archiveName = archiveName;
   }
 
-  /** Resolves once the entry is committed. */
-  add(entry: IndexEntry): Promise<void> {
+  /** Resolves once the entry is committed, with the ID of the scoring that its arrival will become. */
+  add(entry: IndexEntry): Promise<string | undefined> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ entry, resolve, reject });
       if (this.#writing) return;
@@ -51,11 +51,13 @@ export class IndexEntries {
   async #write(batch: Waiting[]): Promise<void> {
     try {
       const entries = batch.map(({ entry }) => entry);
-      await this.#database.transaction(async (transaction) => {
+      const scorings = await this.#database.transaction(async (transaction) => {
         await insert(transaction, entries);
-        await noteArrivals(transaction, this.#archiveName, entries);
+        return noteArrivals(transaction, this.#archiveName, entries);
       });
-      for (const { resolve } of batch) resolve();
+      for (const { entry, resolve } of batch) {
+        resolve(entry.arrival ? scorings.get(entry.header.studyInstanceUID) : undefined);
+      }
     } catch (error) {
       if (batch.length === 1) batch[0].reject(error);
       // An entry that the database refuses must not take others with it.
@@ -112,17 +114,24 @@ function attributesOf(headers: InstanceHeader[], level: Level): string[] {
   return headers.map(({ dataset }) => indexedText(level, dataset));
 }
 
-/** Notes each study of which something came, with who sent the last of it. */
-async function noteArrivals(on: Queryable, archiveName: string, entries: IndexEntry[]): Promise<void> {
+/** Notes each study of which something came, with who sent the last of it. Returns the scorings to come, by study. */
+async function noteArrivals(
+  on: Queryable,
+  archiveName: string,
+  entries: IndexEntry[],
+): Promise<Map<string, string>> {
+  const scorings = new Map<string, string>();
   const arrived = Map.groupBy(
     entries.filter(({ arrival }) => arrival),
     ({ header }) => header.studyInstanceUID,
   );
   for (const [study, instances] of arrived) {
     const { sourceAETitle } = instances.at(-1)!;
-    await noteArrival(on, archiveName, study, {
+    const detail = {
       instances: instances.length,
       ...(sourceAETitle !== undefined && { sourceAETitle }),
-    });
+    };
+    scorings.set(study, await noteArrival(on, archiveName, study, detail));
   }
+  return scorings;
 }

@@ -21,6 +21,12 @@ export const localArchiveName = 'local';
 /** What came of an instance: `another is there` under its UID, with other content. */
 export type Added = 'stored' | 'already there' | 'another is there';
 
+/** What became of an instance, and the scoring that its arrival will become. */
+interface Addition {
+  added: Added;
+  scoring?: string;
+}
+
 /** Read at once of each of two files that are compared. */
 const comparedBytes = 2 ** 20;
 
@@ -44,7 +50,7 @@ export class InstanceStore {
   }
 
   /** Takes over a whole file; see `addAll`. */
-  add(file: string, header: InstanceHeader, options: Omit<IndexEntry, 'header'>): Promise<Added> {
+  add(file: string, header: InstanceHeader, options: Omit<IndexEntry, 'header'>): Promise<Addition> {
     return this.addAll([{ file, header, ...options }])[0];
   }
 
@@ -53,7 +59,7 @@ export class InstanceStore {
    * resolves to outlives the process, however that ends. Of an instance that is stored already, the first copy
    * stays: the new one is compared with it, and removed. A file that fails does not stop the others.
    */
-  addAll(arrived: ArrivedFile[]): Promise<Added>[] {
+  addAll(arrived: ArrivedFile[]): Promise<Addition>[] {
     const stored = this.#storedAmong(arrived);
     stored.catch(() => undefined); // told to each that waits for it
     const together: Promise<unknown>[] = [];
@@ -66,10 +72,10 @@ export class InstanceStore {
         : this.#place(one, stored);
       if (!earlier) together.push(placing);
       const adding = placing.then(async (added) => {
-        if (added !== 'stored') return added;
+        if (added !== 'stored') return { added };
         await Promise.allSettled(together);
-        await this.#entries.add(one);
-        return added;
+        const scoring = await this.#entries.add(one);
+        return { added, ...(scoring !== undefined && { scoring }) };
       });
       this.#adding.set(sopInstanceUID, adding);
       return adding.finally(() => {
