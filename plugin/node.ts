@@ -27,9 +27,11 @@ import { JobQueue } from './jobs/queue.ts';
 import { scoreStudyJob } from './jobs/score-study.ts';
 import type { Logger } from './log.ts';
 import { Metrics } from './metrics/metrics.ts';
+import { applyRetention } from './retention/retention.ts';
 import { rulesSource, RulesWatch } from './rules/rules-watch.ts';
 import { ScorerCache } from './scoring/scorer-cache.ts';
 import type { Settings } from './settings.ts';
+import { StoreRoom } from './store/room.ts';
 import { removeDiscardedFiles } from './store/discarded-files.ts';
 import { InstanceStore, localArchiveName } from './store/instance-store.ts';
 
@@ -80,6 +82,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     closers.push(() => pool.close());
 
     const store = new InstanceStore(database, folder.instances);
+    const room = new StoreRoom(folder.instances, settings.limits);
     const { sources, destinations, watched, orthanc } = openArchives(
       settings,
       localArchive(store, pool, folder.incoming),
@@ -121,6 +124,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     const metrics = new Metrics(database, { provider, precision });
     const loops = [
       events.run(signal),
+      retainRegularly(settings, database, store, room, log, signal),
       metrics.follow(events, log, signal),
       watchDrift(database, settings, metrics.registry, log, signal),
       tidyRegularly(queue, database, store, log, signal),
@@ -155,6 +159,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
       pool,
       incoming: folder.incoming,
       limits: settings.limits,
+      room,
       deletion: settings.dicomweb.delete,
       allowedHosts: authentication ? undefined : settings.http.allowedHosts,
       log,
@@ -163,7 +168,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     });
     if (settings.cStore.enabled) {
       const scp = await startStoreScp(
-        { store, pool, incoming: folder.incoming, limits: settings.limits, log },
+        { store, pool, incoming: folder.incoming, limits: settings.limits, room, log },
         settings.cStore,
       );
       closers.push(() => scp.close());
@@ -229,5 +234,27 @@ async function tidyRegularly(
         log.error({ error }, 'what was left behind could not be mended');
       });
     await sleep(60_000, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+/** Removes, every hour, what is no longer to be kept. */
+async function retainRegularly(
+  { data, retention }: Settings,
+  database: Database,
+  store: InstanceStore,
+  room: StoreRoom,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      const removed = await applyRetention(database, store, data, retention);
+      if (Object.values(removed).some((count: number) => count > 0))
+        log.info(removed, 'kept for long enough, and removed');
+      if (removed.studies > 0) room.recount();
+    } catch (error) {
+      log.error({ error }, 'what is not to be kept could not be removed');
+    }
+    await sleep(3600_000, undefined, { signal }).catch(() => undefined);
   }
 }

@@ -218,6 +218,14 @@ export const settingsSchema = z.strictObject({
         .int()
         .positive()
         .default(4 * 2 ** 30),
+      /** Most bytes that the node's own store holds. */
+      storeBytes: z.number().int().positive().optional(),
+      /** So much of the disk stays free: database, logs and results need room where no study may have it. */
+      freeBytes: z
+        .number()
+        .int()
+        .min(0)
+        .default(2 ** 30),
       /** Most bytes of one STOW-RS request. */
       requestBytes: z
         .number()
@@ -234,6 +242,17 @@ export const settingsSchema = z.strictObject({
       requestsPerMinute: z.number().int().positive().default(60_000),
       /** Connections at once. */
       connections: z.number().int().positive().default(1024),
+    })
+    .prefault({}),
+  /** After how many days what the node holds is removed; what has no number here stays. */
+  retention: z
+    .strictObject({
+      /** Studies in the node's own store, with their results, counted from the last instance that came. */
+      studiesDays: z.number().positive().optional(),
+      /** Scorings that have ended, in worklist and API. */
+      scoringsDays: z.number().positive().optional(),
+      /** Days of the audit log. */
+      auditDays: z.number().positive().default(730),
     })
     .prefault({}),
   /** Scores of late are compared with those of the calibration. */

@@ -29,6 +29,7 @@ export const routeRoles: readonly (readonly [method: Method, path: string, acces
   ['get', '/api/v1/studies', 'reader'],
   ['get', '/api/v1/studies/:archive/:study', 'reader'],
   ['post', '/api/v1/studies/:archive/:study/feedback', 'reader'],
+  ['get', '/api/v1/feedback', 'reader'],
   ['get', '/api/v1/jobs', 'reader'],
   ['get', '/api/v1/jobs/:job', 'reader'],
   ['post', '/api/v1/jobs/:job/retry', 'admin'],

@@ -6,6 +6,7 @@ import { benchDicom } from './dicom.ts';
 import { benchLargeObject } from './large-object.ts';
 import { benchNode, nodeTables } from './node.ts';
 import { benchScore } from './score.ts';
+import { benchSoak } from './soak.ts';
 import { benchTrain, trainParts } from './train.ts';
 import type { TrainPart } from './train.ts';
 
@@ -117,6 +118,15 @@ program
   .option('--frames <n>', 'how many frames are read, from all over it', '200')
   .action(async (options: { gigabytes: string; frames: string }) => {
     print(await benchLargeObject(Number(options.gigabytes), Number(options.frames)));
+  });
+
+program
+  .command('soak')
+  .description('let studies arrive for some time, and watch the resident memory of the node')
+  .option('--minutes <n>', 'how long', '20')
+  .option('--every <seconds>', 'pause between two studies', '3')
+  .action(async ({ minutes, every }: { minutes: string; every: string }) => {
+    print([await benchSoak(Number(minutes), Number(every))]);
   });
 
 function print(results: object[]): void {

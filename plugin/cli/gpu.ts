@@ -15,7 +15,8 @@ export function gpuCommand(): Command {
       new Option('--cuda <version>', 'whose libraries this machine has').choices(cudaVersions).default('12'),
     )
     .option('--from <file>', 'the package as a file (.nupkg for CUDA 12, .tgz for CUDA 13)')
-    .action(async ({ cuda, from }: { cuda: CudaVersion; from?: string }) => {
+    .option('--no-trial', 'do not try it: where images are built, there is no GPU')
+    .action(async ({ cuda, from, trial }: { cuda: CudaVersion; from?: string; trial: boolean }) => {
       if (process.platform !== 'linux' || process.arch !== 'x64') {
         throw new Error('onnxruntime has its CUDA provider for Linux on x64 only');
       }
@@ -29,6 +30,7 @@ export function gpuCommand(): Command {
         }
       }
       console.log(`the provider for CUDA ${cuda} lies in ${providerFolder}`);
+      if (!trial) return;
       const probe = await probeProvider('cuda');
       if (!probe.usable) throw new Error(`it does not work yet: ${probe.reason}`);
       console.log('and computes');

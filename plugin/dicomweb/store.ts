@@ -9,6 +9,7 @@ import type { Logger } from '../log.ts';
 import { isOwnResult } from '../scoring/algorithm.ts';
 import type { Settings } from '../settings.ts';
 import type { ArrivedFile, InstanceStore } from '../store/instance-store.ts';
+import { isDiskFull, type StoreRoom } from '../store/room.ts';
 import { parseMediaType, type MediaType } from './media-type.ts';
 import { boundaryOf, MultipartError, readParts, wholeBody, type Part } from './multipart.ts';
 
@@ -46,12 +47,13 @@ export interface StoreContext {
   /** Folder for parts that are not whole yet. */
   incoming: string;
   limits: Pick<Settings['limits'], 'instanceBytes'>;
+  room: StoreRoom;
   log: Logger;
 }
 
 /** A STOW-RS answer. */
 export interface StoreAnswer {
-  status: 200 | 202 | 400 | 409 | 413 | 415 | 503;
+  status: 200 | 202 | 400 | 409 | 413 | 415 | 503 | 507;
   body?: DicomJson;
   /** The rest of the request was not read: the connection must not be used again. */
   givenUp?: true;
@@ -83,6 +85,7 @@ export async function storeInstances(
     outcomes[part - 1] = { stored: false, reason, ...(header && { header }) };
   };
 
+  let full = false;
   let waiting: (ArrivedFile & { part: number })[] = [];
   const storeWaiting = async () => {
     const batch = waiting;
@@ -94,6 +97,7 @@ export async function storeInstances(
       const result = results[i];
       if (result.status === 'rejected') {
         const error = result.reason as Error;
+        full ||= isDiskFull(error);
         refuse(part, reasonOf(error), error.message, { ...at, error }, header);
         await rm(file, { force: true });
         continue;
@@ -146,13 +150,24 @@ export async function storeInstances(
       refuse(part, failureReason.cannotUnderstand, `part is ${type}`);
       return;
     }
+    const room = await context.room.left();
+    if (room <= 0) {
+      givenUp = full = true;
+      body.destroy();
+      refuse(part, failureReason.outOfResources, 'the store is full');
+      return;
+    }
     const file = join(context.incoming, randomUUID());
     try {
-      bytesLeft -= await receiveFile(body, file, Math.min(instanceBytes, bytesLeft));
+      const received = await receiveFile(body, file, Math.min(instanceBytes, bytesLeft, room));
+      bytesLeft -= received;
+      context.room.take(received);
     } catch (error) {
       await rm(file, { force: true });
+      full ||=
+        isDiskFull(error) || (error instanceof TooLargeError && room < Math.min(instanceBytes, bytesLeft));
       brokeOff = error instanceof MultipartError;
-      givenUp = error instanceof TooLargeError && bytesLeft < instanceBytes;
+      givenUp = full || (error instanceof TooLargeError && bytesLeft < instanceBytes);
       const reason = brokeOff ? failureReason.cannotUnderstand : reasonOf(error);
       refuse(part, reason, (error as Error).message, { error });
       return;
@@ -181,7 +196,9 @@ export async function storeInstances(
     await Promise.all(underWay);
     await storeWaiting();
   }
-  return { ...answer(outcomes, dicomWebRoot), ...(givenUp && { givenUp }) };
+  const answered = answer(outcomes, dicomWebRoot);
+  if (full && !outcomes.some(({ stored }) => stored)) answered.status = 507;
+  return { ...answered, ...(givenUp && { givenUp }) };
 }
 
 /** A single object, or a multipart message of them. */
@@ -236,7 +253,7 @@ function answer(outcomes: Outcome[], dicomWebRoot: string): StoreAnswer {
 }
 
 function reasonOf(error: unknown): number {
-  if (error instanceof TooLargeError) return failureReason.outOfResources;
+  if (error instanceof TooLargeError || isDiskFull(error)) return failureReason.outOfResources;
   const refused = error instanceof DicomError && !['timeout', 'worker'].includes(error.reason);
   return refused ? failureReason.cannotUnderstand : failureReason.processingFailure;
 }

@@ -12,6 +12,7 @@ import { transferSyntaxes } from '../../fixtures/transfer-syntax.ts';
 import { arrivals } from '../arrival/arrivals.ts';
 import { openEmbeddedDatabase, type Database } from '../database/database.ts';
 import { createLog } from '../log.ts';
+import { StoreRoom } from '../store/room.ts';
 import { settingsSchema } from '../settings.ts';
 import { InstanceStore } from '../store/instance-store.ts';
 import { startStoreScp, type StoreScp } from './store-scp.ts';
@@ -54,7 +55,14 @@ describeWith(['storescu', 'echoscu', 'dcmsend', 'dcmodify'], 'the receiver of C-
       },
     });
     scp = await startStoreScp(
-      { store, pool, incoming, limits: { instanceBytes: 1_000_000 }, log: createLog('silent') },
+      {
+        store,
+        pool,
+        incoming,
+        limits: { instanceBytes: 1_000_000 },
+        room: new StoreRoom(incoming, { freeBytes: 0 }),
+        log: createLog('silent'),
+      },
       cStore,
     );
   });

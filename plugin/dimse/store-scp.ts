@@ -232,6 +232,7 @@ class StoreAssociation extends Scp {
     };
     try {
       await finished(object);
+      if ((await this.#context.room.left()) <= 0) return refuse(outOfResources, 'the store is full');
       if (object.isTooLarge) {
         return refuse(outOfResources, `object of more than ${this.#context.limits.instanceBytes} bytes`);
       }

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Registry } from 'prom-client';
 import { normal, randomStream } from '../../fixtures/random.ts';
 import { addBundle } from '../../inference/bundle/registry.ts';
@@ -27,7 +28,7 @@ beforeAll(async () => {
   calibration = { ...manifest.calibration!, scores };
   const provenance = { ...manifest.provenance, origin: 'trained' as const };
   bundle = (await addBundle(folder, { ...manifest, calibration, provenance })).id;
-});
+}, 300_000);
 
 afterAll(async () => {
   await database.close();
@@ -92,7 +93,8 @@ test('an alert is a metric and an event', async () => {
   );
   try {
     let events: { data: object }[] = [];
-    while (events.length === 0) {
+    for (let i = 0; i < 600 && events.length === 0; i++) {
+      await sleep(100);
       events = await database.query<{ data: object }>("select data from event where type = 'drift'");
     }
     expect(events).toEqual([{ data: { profile: 'untrained', bundle, alert: true } }]);
