@@ -28,6 +28,7 @@ import { scoreStudyJob } from './jobs/score-study.ts';
 import type { Logger } from './log.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { applyRetention } from './retention/retention.ts';
+import { RetrainingSchedule } from './retraining/schedule.ts';
 import { rulesSource, RulesWatch } from './rules/rules-watch.ts';
 import { ScorerCache } from './scoring/scorer-cache.ts';
 import type { Settings } from './settings.ts';
@@ -74,7 +75,8 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     log.info({ provider, precision, passedOver }, 'the model runs on');
     const { batchSize } = settings.inference;
     const scorers = new ScorerCache(folder.root, { batchSize, provider, precision });
-    closers.push(() => scorers.close());
+    const shadowScorers = new ScorerCache(folder.root, { batchSize, provider, precision });
+    closers.push(() => Promise.all([scorers.close(), shadowScorers.close()]).then(() => undefined));
     const database = await openDatabase(settings, folder, log);
     closers.push(() => database.close());
     const { threads, timeoutSeconds } = settings.decoding;
@@ -106,6 +108,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
           destinations,
           pool,
           scorers,
+          shadowScorers,
           work: folder.work,
           worker,
           log,
@@ -146,6 +149,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
       await Promise.all(loops);
     });
 
+    const schedule = new RetrainingSchedule({ settings, root: folder.root, database, log });
     const server = createHttpServer({
       settings,
       authentication,
@@ -154,6 +158,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
       archives: sources,
       queue,
       rules,
+      schedule,
       events,
       store,
       pool,
@@ -192,6 +197,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
       await once(server, 'close');
     });
     const { address, family, port } = server.address() as AddressInfo;
+    loops.push(schedule.follow(port, signal));
     const url = `http${settings.http.tls ? 's' : ''}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
     log.info({ url, bundle: settings.bundle, orthanc: settings.orthanc?.url }, 'node is listening');
     return { url, stop };

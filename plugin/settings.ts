@@ -3,6 +3,7 @@ import { isMap, parse, type Document } from 'yaml';
 import { z } from 'zod';
 import { executionProviders } from '../inference/execution-provider.ts';
 import { precisions } from '../inference/scoring-graph.ts';
+import { scheduleSchema } from './retraining/schedule-settings.ts';
 import { placeOf, readYaml } from './yaml-file.ts';
 
 const seconds = z.number().positive();
@@ -15,6 +16,16 @@ const httpAddress = z
 const aeTitle = z.string().regex(/^(?=.*[^ ])[ -[\]-~]{1,16}$/, 'not an AE title');
 /** Names of archives that have their own settings. */
 const reservedArchives = ['local', 'orthanc'];
+
+/** Of archives and schedules. */
+const entryName = z
+  .string()
+  .regex(/^[a-z][a-z0-9-]{0,30}$/, 'not a name of small letters, digits and hyphens');
+/** A record's wrong key is told as its own problem. */
+const keyProblem = {
+  error: (issue: { code?: string | undefined; issues?: { message: string }[] | undefined }) =>
+    issue.code === 'invalid_key' ? issue.issues?.[0].message : undefined,
+};
 
 const archiveSchema = z.discriminatedUnion('type', [
   z.strictObject({
@@ -134,12 +145,9 @@ export const settingsSchema = z.strictObject({
   /** Other archives, by the name that rules give: sources of studies, destinations of results. */
   archives: z
     .record(
-      z
-        .string()
-        .regex(/^[a-z][a-z0-9-]{0,30}$/, 'not a name of small letters, digits and hyphens')
-        .refine((name) => !reservedArchives.includes(name), 'this name is taken'),
+      entryName.refine((name) => !reservedArchives.includes(name), 'this name is taken'),
       archiveSchema,
-      { error: (issue) => (issue.code === 'invalid_key' ? issue.issues[0].message : undefined) },
+      keyProblem,
     )
     .default({}),
   /** The node as a receiver of C-STORE. */
@@ -202,6 +210,8 @@ export const settingsSchema = z.strictObject({
     .strictObject({
       /** Runs of a profile of which the folder is kept: it holds StudyInstanceUIDs and pictures of slices. */
       keepRuns: z.number().int().min(1).max(100).default(3),
+      /** Retrainings by name, and when each begins. */
+      schedules: z.record(entryName, scheduleSchema, keyProblem).default({}),
     })
     .prefault({}),
   decoding: z

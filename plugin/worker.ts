@@ -50,12 +50,10 @@ export async function startWorker(settings: Settings, log: Logger): Promise<{ st
     const { provider, precision, passedOver } = await chooseRuntime(settings.inference);
     log.info({ bundle, provider, precision, passedOver }, 'the model runs on');
     // Closed last: a batch that runs cannot be broken off.
-    const scorers = new ScorerCache(folder.root, {
-      batchSize: settings.inference.batchSize,
-      provider,
-      precision,
-    });
-    closers.push(() => scorers.close());
+    const options = { batchSize: settings.inference.batchSize, provider, precision };
+    const scorers = new ScorerCache(folder.root, options);
+    const shadowScorers = new ScorerCache(folder.root, options);
+    closers.push(() => Promise.all([scorers.close(), shadowScorers.close()]).then(() => undefined));
     const database = await openPostgres(url, log);
     closers.push(() => database.close());
     const { threads, timeoutSeconds } = settings.decoding;
@@ -80,6 +78,7 @@ export async function startWorker(settings: Settings, log: Logger): Promise<{ st
         destinations,
         pool,
         scorers,
+        shadowScorers,
         work: folder.work,
         worker,
         log,

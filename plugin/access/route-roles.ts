@@ -44,5 +44,10 @@ export const routeRoles: readonly (readonly [method: Method, path: string, acces
   ['get', '/api/v1/rules', 'reader'],
   ['get', '/api/v1/rules/test', 'reader'],
   ['get', '/api/v1/drift', 'reader'],
+  ['get', '/api/v1/schedules', 'reader'],
+  ['get', '/api/v1/retrainings', 'reader'],
+  ['post', '/api/v1/schedules/:schedule/run', 'admin'],
+  ['post', '/api/v1/schedules/:schedule/pause', 'admin'],
+  ['post', '/api/v1/schedules/:schedule/resume', 'admin'],
   ['get', '/api/v1/events', 'reader'],
 ];

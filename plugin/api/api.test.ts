@@ -17,6 +17,7 @@ import { enterEvent, forgetEvents } from '../events/event-log.ts';
 import { studiesJudged } from '../feedback/feedback.ts';
 import { JobQueue } from '../jobs/queue.ts';
 import { createLog } from '../log.ts';
+import { RetrainingSchedule } from '../retraining/schedule.ts';
 import { enforceRules } from '../rules/rule-book.ts';
 import { settingsSchema } from '../settings.ts';
 import { apiPath, apiRouter } from './router.ts';
@@ -61,6 +62,7 @@ beforeAll(async () => {
     archives: new Map([['pacs', pacs.archive]]),
     queue,
     rules: { state: { file: 'rules.yaml', problems: [] } },
+    schedule: new RetrainingSchedule({ settings, root: folder, database, log }),
     events,
     log,
   });

@@ -11,8 +11,11 @@ import {
   rollback,
 } from '../../inference/bundle/registry.ts';
 import { calibrationOf, nameSchema, type Bundle } from '../../inference/bundle/schema.ts';
+import { shadowBundle } from '../../inference/bundle/shadow.ts';
 import { verifyBundle } from '../../inference/bundle/verify.ts';
 import { enterEvent } from '../events/event-log.ts';
+import { modelCardSchema, readCard } from '../retraining/model-card.ts';
+import { shadowSummary } from '../retraining/shadow-scores.ts';
 import { ruleBook } from '../rules/rule-book.ts';
 import type { ApiContext } from './context.ts';
 import { Problem } from './problem.ts';
@@ -64,6 +67,17 @@ const bundleCardSchema = answerSchema(
       .nullable(),
     heads: z.array(z.string()),
     weightBytes: z.number().int(),
+    /** What a retraining said of it; null for one that no retraining made. */
+    retraining: answerSchema('ModelCard', modelCardSchema).nullable(),
+    /** Whether it scores in the shadow of its profile's bundle, and how it compared there. */
+    shadow: z.object({
+      active: z.boolean(),
+      studies: z.number().int(),
+      flagged: z.number().int(),
+      /** Studies that the promoted bundle flagged. */
+      flaggedByPromoted: z.number().int(),
+      agreed: z.number().int(),
+    }),
   }),
 );
 
@@ -160,6 +174,11 @@ export function bundleRoutes({ database, settings }: ApiContext): Route[] {
           },
           heads: bundle.heads.map(({ name }) => name),
           weightBytes: weights.reduce((sum, { bytes }) => sum + bytes, 0),
+          retraining: (await readCard(root, bundle.id)) ?? null,
+          shadow: {
+            active: (await shadowBundle(root, bundle.profile.name)) === bundle.id,
+            ...(await shadowSummary(database, bundle.id)),
+          },
         };
       },
     }),

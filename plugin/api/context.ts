@@ -4,6 +4,7 @@ import type { Database } from '../database/database.ts';
 import type { EventFeed } from '../events/event-feed.ts';
 import type { JobQueue } from '../jobs/queue.ts';
 import type { Logger } from '../log.ts';
+import type { RetrainingSchedule } from '../retraining/schedule.ts';
 import type { RulesWatch } from '../rules/rules-watch.ts';
 import type { Settings } from '../settings.ts';
 
@@ -17,6 +18,7 @@ export interface ApiContext extends GuardContext {
   archives: ReadonlyMap<string, Archive>;
   queue: Pick<JobQueue, 'request' | 'retry' | 'cancel'>;
   rules: Pick<RulesWatch, 'state'>;
+  schedule: Pick<RetrainingSchedule, 'states' | 'runNow' | 'setPaused'>;
   events: EventFeed;
   log: Logger;
 }

@@ -9,6 +9,7 @@ import { jobRoutes } from './job-routes.ts';
 import { openApi } from './openapi.ts';
 import { answerProblem, answerUnknown } from './problem.ts';
 import { answerSchema, mount, route, type Route } from './route.ts';
+import { retrainingRoutes } from './retraining-routes.ts';
 import { ruleRoutes } from './rule-routes.ts';
 import { sessionRoutes } from './session-routes.ts';
 import { studyRoutes } from './study-routes.ts';
@@ -26,6 +27,7 @@ export function apiRoutes(context: ApiContext): Route[] {
     ...bundleRoutes(context),
     ...ruleRoutes(context),
     ...driftRoutes(context),
+    ...retrainingRoutes(context),
     ...eventRoutes(context),
   ];
 }

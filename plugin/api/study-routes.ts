@@ -9,6 +9,7 @@ import {
   type Feedback,
 } from '../feedback/feedback.ts';
 import { scoringsOfStudy, scoringStates, sliceScores, type Scoring } from '../jobs/scorings.ts';
+import { shadowScoresOf } from '../retraining/shadow-scores.ts';
 import { localArchiveName } from '../store/instance-store.ts';
 import type { ApiContext } from './context.ts';
 import { Problem } from './problem.ts';
@@ -104,6 +105,8 @@ const studyDetailSchema = answerSchema(
     feedbackHistory: z.array(feedbackSchema),
     /** Every scoring, the newest first. */
     scorings: z.array(z.object({ id: z.uuid(), ...scoringFields })),
+    /** What candidates said in shadow, the newest first; they write nothing. */
+    shadow: z.array(z.object({ bundle: z.string(), score: scoreSchema, scoredAt: time })),
     /** Of the result shown, in slice order. */
     slices: z.array(
       answerSchema(
@@ -203,6 +206,9 @@ export function studyRoutes({ database }: ApiContext): Route[] {
           ...describeStudy(row),
           feedbackHistory: (await feedbackHistory(database, row)).map(describeFeedback),
           scorings: scorings.map((scoring) => ({ id: scoring.id, ...describeScoring(scoring) })),
+          shadow: (await shadowScoresOf(database, row)).map(({ scoredAt, ...shadow }) => ({
+            ...{ ...shadow, scoredAt: scoredAt.toISOString() },
+          })),
           slices: await sliceScores(database, row.id),
         };
       },

@@ -7,6 +7,7 @@ import type { ProfileName } from '../../inference/bundle/profiles.ts';
 import { bundleID, listBundles, openBundle, promote, rollback } from '../../inference/bundle/registry.ts';
 import { removeBundle } from '../../inference/bundle/remove.ts';
 import type { Bundle } from '../../inference/bundle/schema.ts';
+import { clearShadow, setShadow } from '../../inference/bundle/shadow.ts';
 import { ensureUntrained } from '../../inference/bundle/untrained.ts';
 import { verifyBundle } from '../../inference/bundle/verify.ts';
 import { modelConfigSchema } from '../../inference/model/config.ts';
@@ -118,6 +119,20 @@ export function bundlesCommand(): Command {
     .argument('<profile>')
     .action(async (profile: string, options: JsonOption) => {
       tell(options, 'promoted', await rollback(await bundleRoot(), profile));
+    });
+
+  changing('shadow', 'let a candidate score beside the promoted bundle; it writes nothing')
+    .argument('<bundle>', 'ID')
+    .action(async (id: string, options: JsonOption) => {
+      tell(options, 'in shadow', await setShadow(await bundleRoot(), id));
+    });
+
+  changing('unshadow', 'let no candidate of this profile score any more')
+    .argument('<profile>')
+    .action(async (profile: string, options: JsonOption) => {
+      await clearShadow(await bundleRoot(), profile);
+      if (options.json) console.log(JSON.stringify({ type: 'profile', action: 'no shadow', profile }));
+      else console.log(`${profile}: no candidate scores in shadow`);
     });
 
   changing('remove', 'remove a bundle that is not promoted, and the weights that no other one needs')

@@ -13,6 +13,7 @@ import { pretrainCommand } from './pretrain.ts';
 import { reindexCommand } from './reindex.ts';
 import { retrainCommand } from './retrain.ts';
 import { rulesCommand } from './rules.ts';
+import { scheduleCommand } from './schedule.ts';
 import { scoreCommand } from './score.ts';
 import { serveCommand } from './serve.ts';
 import { tokenCommand } from './token.ts';
@@ -36,6 +37,7 @@ const program = new Command('qfae')
   .addCommand(pretrainCommand())
   .addCommand(trainCommand())
   .addCommand(retrainCommand())
+  .addCommand(scheduleCommand())
   .addCommand(bundlesCommand())
   .addCommand(rulesCommand())
   .addCommand(weightsCommand())

@@ -128,7 +128,7 @@ async function run(options: RetrainOptions, request: RetrainingRequest | undefin
   const settings = loadSettings();
   const folder = openDataFolder(settings.data);
   await ensureUntrained(folder.root);
-  const archives = retrainingArchives(settings);
+  const archives = await retrainingArchives(settings);
   const pool = new DicomPool({
     threads: settings.decoding.threads,
     timeoutMs: settings.decoding.timeoutSeconds * 1000,
@@ -151,8 +151,8 @@ async function run(options: RetrainOptions, request: RetrainingRequest | undefin
         else if (leftOut !== undefined) console.error(`${study} is left out: ${leftOut}`);
         else if (done === of || done % Math.ceil(of / 20) === 0) console.error(`${done} of ${of} studies`);
       },
-      onPlan({ totalSteps }) {
-        if (json) printJson({ type: 'plan', totalSteps });
+      onPlan(plan) {
+        if (json) printJson({ type: 'plan', ...plan });
       },
       onStep: stepReport(json),
     };

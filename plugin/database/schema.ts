@@ -214,6 +214,32 @@ const migrations: string[][] = [
   ],
   // The ID that a study's scoring will have, from the first of it that arrives.
   ['alter table arrival add column scoring_id uuid not null default gen_random_uuid()'],
+  [
+    // Firings of the schedules of retraining, and what came of each.
+    `create table retraining (
+       id bigint generated always as identity primary key,
+       schedule text not null,
+       profile text not null,
+       due_at timestamptz not null,
+       state text not null check (state in ('running', 'done', 'skipped', 'failed')),
+       attempt integer not null default 1,
+       run text,
+       reason text,
+       bundle text,
+       outcome text,
+       finished_at timestamptz,
+       unique (schedule, due_at)
+     )`,
+    'create table paused_schedule (schedule text primary key)',
+    // What candidates said beside the bundle whose result was written.
+    `create table shadow_score (
+       scoring_id uuid not null references scoring on delete cascade,
+       bundle text not null,
+       score jsonb not null,
+       scored_at timestamptz not null default now(),
+       primary key (scoring_id, bundle)
+     )`,
+  ],
 ];
 
 /** Held while the schema is changed; any number that no one else takes. */

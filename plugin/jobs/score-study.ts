@@ -8,9 +8,12 @@ import { rejectionNote } from '../../dicom/ko/key-object-selection.ts';
 import { REPORT_SOP_CLASSES } from '../../dicom/sr/measurement-report.ts';
 import { resultIdentity } from '../../dicom/writing/result-uid.ts';
 import { uidFrom } from '../../dicom/uid.ts';
+import { shadowBundle } from '../../inference/bundle/shadow.ts';
+import type { Bundle } from '../../inference/bundle/schema.ts';
 import type { Archive, Destination, InstanceReference } from '../archive/archive.ts';
 import type { Database } from '../database/database.ts';
 import type { Logger } from '../log.ts';
+import { keepShadowScore } from '../retraining/shadow-scores.ts';
 import { decide } from '../rules/decide.ts';
 import { planOf, type Plan } from '../rules/plan.ts';
 import { ruleBook } from '../rules/rule-book.ts';
@@ -20,7 +23,7 @@ import { ResultObjects } from '../scoring/result-objects.ts';
 import type { ScorerCache } from '../scoring/scorer-cache.ts';
 import { scoreSeries } from '../scoring/score-series.ts';
 import { candidateSeries } from '../scoring/candidate-series.ts';
-import { selectSeries } from '../scoring/series-selection.ts';
+import { selectSeries, type SelectedSeries } from '../scoring/series-selection.ts';
 import { subjectOf } from '../scoring/subject.ts';
 import type { Settings } from '../settings.ts';
 import { version } from '../version.ts';
@@ -48,6 +51,8 @@ export interface ScoreStudyContext {
   destinations: Map<string, Destination>;
   pool: DicomPool;
   scorers: ScorerCache;
+  /** Of candidates that score in shadow. */
+  shadowScorers: ScorerCache;
   /** Folder for fetched series. */
   work: string;
   /** The name of this process among those that take jobs. */
@@ -218,6 +223,27 @@ class StudyScoring {
       { bundle: bundle.id, slices: score.slices.length, objects: objects.length, ...score.study },
       'study is scored',
     );
+    await this.#scoreInShadow(bundle, series);
+  }
+
+  /** Lets the candidate of the profile, if one is in shadow, score the same slices. What it fails in is only logged. */
+  async #scoreInShadow({ profile }: Bundle, series: SelectedSeries): Promise<void> {
+    const { database, pool, settings, shadowScorers } = this.#context;
+    let id: string | undefined;
+    try {
+      id = await shadowBundle(settings.data, profile.name);
+      if (id === undefined) return;
+      const scorer = await shadowScorers.get(id);
+      if (JSON.stringify(scorer.bundle.profile) !== JSON.stringify(profile)) {
+        throw new Error('its profile is another: it would score other slices');
+      }
+      const report = () => Promise.resolve();
+      const { study } = await scoreSeries(pool, scorer, series, { slices: 'off', report }, this.#signal);
+      await keepShadowScore(database, this.#scoring.id, { bundle: id, score: study });
+      this.#log.info({ bundle: id, ...study }, 'study is scored in shadow');
+    } catch (error) {
+      this.#log.error({ bundle: id, error }, 'scoring in shadow failed');
+    }
   }
 
   /** What the rules in force say is to be done, as far as the archive tells what the study is. */

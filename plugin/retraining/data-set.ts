@@ -72,6 +72,8 @@ export async function buildDataSet(options: DataSetOptions): Promise<StudyRecord
   const known = new Set(before.map(({ archive, study }) => `${archive ?? ''} ${study}`));
   const sources = (await sourcesOf(options)).slice(0, options.first);
   const waiting = sources.filter(({ archive, study }) => !known.has(`${archive ?? ''} ${study}`));
+  // Of a process that was killed: whoever calls has the runs' lock.
+  await rm(join(cachePath(folder, part), 'writing'), { force: true });
   const records = [...before];
   for (let start = 0; start < waiting.length; start += GROUP) {
     const group: StudyRecord[] = [];

@@ -1,13 +1,16 @@
 import { rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { DicomPool } from '../../dicom/pool.ts';
 import { addBundle, openBundle, promote, promotedBundle } from '../../inference/bundle/registry.ts';
 import { removeBundle } from '../../inference/bundle/remove.ts';
 import type { Bundle } from '../../inference/bundle/schema.ts';
+import { setShadow } from '../../inference/bundle/shadow.ts';
 import { verifyBundle } from '../../inference/bundle/verify.ts';
 import { calibrationOf } from '../../inference/bundle/schema.ts';
 import type { ExecutionProvider } from '../../inference/execution-provider.ts';
+import { FolderLockedError, lockFolder } from '../../inference/folder-lock.ts';
 import { Scorer } from '../../inference/scorer.ts';
 import type { ScorerOptions } from '../../inference/scorer.ts';
 import { threshold } from '../../inference/calibration.ts';
@@ -40,6 +43,9 @@ const onnxruntime = createRequire(import.meta.url)('onnxruntime-node/package.jso
 /** Fewer labelled abnormal patients say too little: synthetic anomalies are evaluated by. */
 const LABELLED = 10;
 
+/** How long it is waited for another retraining to end. */
+const lockMs = 120_000;
+
 /** Points of a card's curve of the training loss. */
 const CURVE_POINTS = 200;
 
@@ -52,7 +58,7 @@ export interface RetrainContext {
   /** Where is trained. */
   readonly provider: ExecutionProvider;
   /** Told when the steps of training are known. */
-  readonly onPlan: (plan: { totalSteps: number }) => void;
+  readonly onPlan: (plan: { run: string; totalSteps: number }) => void;
   readonly onStudy: (record: StudyRecord, done: number, of: number) => void;
   readonly onStep: (record: StepRecord, totalSteps: number) => void;
   readonly onStage: (stage: 'data set' | 'training' | 'evaluation') => void;
@@ -79,6 +85,7 @@ export async function retrain(
   context: RetrainContext,
   signal: AbortSignal,
 ): Promise<RunResult | undefined> {
+  const lock = await lockRuns(context.root, signal);
   try {
     context.onStage('data set');
     const prepared = await prepareData(run, context, signal);
@@ -90,6 +97,23 @@ export async function retrain(
   } catch (error) {
     if (signal.aborted) return undefined;
     throw error;
+  } finally {
+    lock.release();
+  }
+}
+
+/** One retraining at a time; one whose node was killed ends after its step, and is waited for. */
+async function lockRuns(root: string, signal: AbortSignal): Promise<{ release(): void }> {
+  const deadline = Date.now() + lockMs;
+  for (;;) {
+    try {
+      return await lockFolder(join(root, 'runs'));
+    } catch (error) {
+      if (!(error instanceof FolderLockedError)) throw error;
+      if (Date.now() > deadline)
+        throw new Error('another retraining runs in this data folder', { cause: error });
+      await sleep(500, undefined, { signal });
+    }
   }
 }
 
@@ -172,7 +196,7 @@ async function trainOn(
 ): Promise<Bundle | undefined> {
   const { epochs, batchSize } = run.request;
   const totalSteps = epochs * batchesPerEpoch(split.training.length, batchSize);
-  context.onPlan({ totalSteps });
+  context.onPlan({ run: run.folder, totalSteps });
   const parts = { train: split.training, heldOut: split.calibration };
   return trainQfae(
     trainingOptions(run, context, base.id),
@@ -227,6 +251,7 @@ async function evaluateAndRegister(
     ...{ outcome, reason },
   });
   if (outcome === 'promoted') await promote(root, bundle.id);
+  else if (request.shadow) await setShadow(root, bundle.id);
   const result: RunResult = { bundle: bundle.id, outcome, reason };
   await writeRunResult(folder, result);
   // Pixels of patients: nobody needs them any more.

@@ -6,8 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { addSlices } from '../../training/slice-cache.ts';
 import { startTraining } from './training-process.ts';
-import type { PlanRecord } from './training-process.ts';
-import type { StepRecord } from '../../training/run-log.ts';
+import type { ProgressRecord } from './training-process.ts';
 
 const STEPS = 4;
 
@@ -41,7 +40,7 @@ const data = () => join(folder, 'data');
 
 test('a training is cancelled after a step, goes on when started again, and ends in a bundle', async () => {
   const priorities = new Set<number>();
-  const first: (PlanRecord | StepRecord)[] = [];
+  const first: ProgressRecord[] = [];
   const training = startTraining(command('run'), data(), (record) => {
     first.push(record);
     if (record.type === 'step') training.cancel();

@@ -1,0 +1,174 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { writeCRImage } from '../../fixtures/dicom-series.ts';
+import { startNodeProcess, type NodeProcess } from '../../fixtures/node-process.ts';
+import { startOrthanc, type Orthanc } from '../../fixtures/orthanc.ts';
+import { describeWith } from '../../fixtures/required-program.ts';
+import { stow } from '../../fixtures/stow.ts';
+import { nextFiring } from './cron.ts';
+
+/** More than the gate of the test needs: 16 patients, 4 to calibrate, 4 to evaluate, 8 to train. */
+const PATIENTS = 16;
+
+test('a schedule fires when its fields say, in its time zone, over a change of the clock', () => {
+  const after = (text: string) => new Date(text);
+  const weekly = { cron: '30 2 * * 0', timezone: 'UTC' };
+  expect(nextFiring(weekly, after('2026-01-01T00:00:00Z'))).toEqual(after('2026-01-04T02:30:00Z'));
+  expect(nextFiring(weekly, after('2026-01-04T02:30:00Z'))).toEqual(after('2026-01-11T02:30:00Z'));
+  const berlin = { cron: '0 4 * * *', timezone: 'Europe/Berlin' };
+  expect(nextFiring(berlin, after('2026-03-28T04:00:00Z'))).toEqual(after('2026-03-29T02:00:00Z'));
+});
+
+interface Retraining {
+  id: string;
+  state: string;
+  attempt: number;
+  reason: string | null;
+  bundle: string | null;
+  outcome: string | null;
+}
+
+describeWith(['Orthanc'], 'a node with a schedule beside a real Orthanc', () => {
+  let folder: string;
+  let orthanc: Orthanc;
+  let node: NodeProcess | undefined;
+  const environment = () => ({
+    QFAE_CONFIG: join(folder, 'qfae.yaml'),
+    QFAE_DATA: join(folder, 'data'),
+    QFAE_ORTHANC_URL: orthanc.url,
+    QFAE_INFERENCE_PROVIDER: 'cpu',
+  });
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'qfae-schedule-'));
+    writeFileSync(
+      join(folder, 'qfae.yaml'),
+      `retraining:
+         schedules:
+           chest:
+             profile: untrained
+             cron: '*/2 * * * * *'
+             newStudies: 10
+             normal: { query: 'ModalitiesInStudy=CR' }
+             epochs: 6
+             batchSize: 4
+             microBatch: 4
+             rate: 0.001
+             alpha: 0.25
+             threads: 1
+             checkpointEvery: 1
+             gate: { falsePositives: 0.74, auroc: 0.9 }
+           nothing:
+             profile: untrained
+             cron: '0 0 1 1 *'
+             normal: { query: 'ModalitiesInStudy=XX' }
+      `,
+    );
+    orthanc = await startOrthanc();
+    for (let i = 0; i < PATIENTS; i++) {
+      const { bytes } = await writeCRImage(join(folder, `${i}`), { name: `Chest ${i}`, seed: i });
+      const answer = await stow(orthanc.dicomWebUrl, [bytes]);
+      expect(answer.status).toBe(200);
+      await answer.arrayBuffer();
+    }
+  }, 120_000);
+  afterAll(async () => {
+    await node?.stop();
+    await orthanc.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }, 120_000);
+
+  const api = async <T>(path: string, method = 'GET') =>
+    (await (await fetch(`${node!.url}/api/v1${path}`, { method })).json()) as T;
+  const retrainings = async () => (await api<{ retrainings: Retraining[] }>('/retrainings')).retrainings;
+  const until = async (holds: () => Promise<boolean> | boolean) => {
+    const deadline = Date.now() + 400_000;
+    while (!(await holds())) {
+      await sleep(200);
+      if (Date.now() > deadline) throw new Error(`waited in vain\n${JSON.stringify(node?.log().slice(-20))}`);
+    }
+  };
+
+  test('a firing trains, a node that is killed goes on with it, and what passes the gate is promoted', async () => {
+    node = await startNodeProcess(environment());
+    const run = join(folder, 'data', 'runs', 'retrain-untrained-1');
+    const steps = () => {
+      try {
+        return readFileSync(join(run, 'training', 'log.jsonl'), 'utf8').split('"step":').length - 1;
+      } catch {
+        return 0;
+      }
+    };
+    await until(() => steps() > 1);
+    const [running] = (await retrainings()).filter(({ state }) => state === 'running');
+    const skipped = (await retrainings()).find(({ state }) => state === 'skipped');
+    expect(skipped?.reason).toBe('a run of chest is under way');
+    await node.stop('SIGKILL');
+
+    node = await startNodeProcess(environment());
+    await until(async () => (await retrainings()).some(({ state }) => state === 'done'));
+    const done = (await retrainings()).find(({ state }) => state === 'done')!;
+    expect(done).toMatchObject({ id: running.id, outcome: 'promoted', reason: null, attempt: 1 });
+    // Each step once: what was done before was not done again.
+    const records = readFileSync(join(run, 'training', 'log.jsonl'), 'utf8').match(/"step","step":\d+/g)!;
+    expect(new Set(records).size).toBe(records.length);
+
+    const card = await api<{ promoted: boolean; retraining: { data: object; gate: object[] } }>(
+      `/bundles/${done.bundle!}`,
+    );
+    expect(card).toMatchObject({
+      promoted: true,
+      retraining: {
+        data: {
+          training: { patients: 8, studies: 8, slices: 8 },
+          calibration: { patients: 4 },
+          evaluation: { patients: 4 },
+          leftOut: 0,
+        },
+        evaluatedBy: 'synthetic anomalies',
+        outcome: 'promoted',
+      },
+    });
+    expect(card.retraining.gate).toHaveLength(4);
+    expect(JSON.stringify(card)).not.toMatch(/2\.25\.\d{10}|QFAE-CHEST/);
+    const manifest = readFileSync(join(run, 'studies.jsonl'), 'utf8').trim().split('\n');
+    expect(manifest).toHaveLength(PATIENTS);
+    expect(JSON.parse(manifest[0])).toMatchObject({
+      part: 'normal',
+      archive: 'orthanc',
+      why: ['matches ModalitiesInStudy=CR'],
+      geometry: { modality: 'CR' },
+    });
+    const log = JSON.stringify(node.log());
+    expect(log).not.toMatch(/QFAE-CHEST|Sample/);
+
+    // Nothing new has come since.
+    const few = 'too few new normal studies: 0 of 16; 10 are wanted';
+    await until(async () => (await retrainings()).some(({ reason }) => reason === few));
+    expect(node.log()).toContainEqual(expect.objectContaining({ msg: 'retraining is skipped', reason: few }));
+  }, 900_000);
+
+  test('a schedule that is paused does not fire; a run that fails is tried once again and reported', async () => {
+    await api('/schedules/chest/pause', 'POST');
+    const { schedules } = await api<{ schedules: { name: string; paused: boolean; next: string | null }[] }>(
+      '/schedules',
+    );
+    expect(schedules).toMatchObject([
+      { name: 'chest', paused: true, next: null },
+      { name: 'nothing', paused: false },
+    ]);
+    const { length: before } = await retrainings();
+    await api('/schedules/nothing/run', 'POST');
+    await until(async () => (await retrainings()).some(({ state }) => state === 'failed'));
+    const failed = (await retrainings()).find(({ state }) => state === 'failed')!;
+    expect(failed).toMatchObject({
+      attempt: 2,
+      reason: expect.stringContaining('too few studies') as string,
+    });
+    expect(node!.log()).toContainEqual(expect.objectContaining({ msg: 'retraining failed', level: 50 }));
+    expect(await retrainings()).toHaveLength(before + 1);
+    expect((await fetch(`${node!.url}/api/v1/schedules/other/run`, { method: 'POST' })).status).toBe(404);
+  }, 400_000);
+});
