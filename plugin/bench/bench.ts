@@ -69,7 +69,7 @@ program
 
 program
   .command('node')
-  .description('STOW-RS and WADO-RS next to the installed Orthanc, in turn; searches in a large index')
+  .description('STOW-RS and WADO-RS next to the installed Orthanc, in turn; jobs; searches in a large index')
   .addOption(
     new Option('--tables <names...>', 'what is measured').choices(nodeTables).default([...nodeTables]),
   )
