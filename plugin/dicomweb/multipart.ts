@@ -90,6 +90,7 @@ export async function* readParts(source: Readable, boundary: string): AsyncGener
   } finally {
     source.unpipe(dicer);
   }
+  source.resume(); // what stands behind the closing boundary, so that the sender's connection can be used again
   if (failure) throw failure;
 }
 
