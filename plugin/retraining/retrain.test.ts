@@ -1,0 +1,216 @@
+import { createServer } from 'node:http';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { DicomPool } from '../../dicom/pool.ts';
+import { randomStream } from '../../fixtures/random.ts';
+import { writeCRImage, writeCTSeries } from '../../fixtures/dicom-series.ts';
+import { testPattern } from '../../fixtures/test-pattern.ts';
+import { promotedBundle } from '../../inference/bundle/registry.ts';
+import { setShadow, shadowBundle } from '../../inference/bundle/shadow.ts';
+import { ensureUntrained } from '../../inference/bundle/untrained.ts';
+import { OrthancArchive } from '../archive/orthanc.ts';
+import { settingsSchema } from '../settings.ts';
+import { chooseStudies } from './choose-studies.ts';
+import { readCard } from './model-card.ts';
+import { retrainingRequestSchema } from './request.ts';
+import { retrain, type RetrainContext } from './retrain.ts';
+import { createRun, openRun, type RunResult } from './run-folder.ts';
+import { readStudies } from './study-record.ts';
+
+let folder: string;
+let root: string;
+const pool = new DicomPool({ threads: 1 });
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'qfae-retrain-'));
+  root = join(folder, 'data');
+  mkdirSync(root);
+  await ensureUntrained(root);
+}, 120_000);
+afterAll(async () => {
+  await pool.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** A folder of pictures: a pattern with grain; abnormal ones are full of stripes. */
+async function pictures(name: string, normal: number, abnormal: number): Promise<string> {
+  const path = join(folder, name);
+  mkdirSync(path);
+  const side = 112;
+  for (let i = 0; i < normal + abnormal; i++) {
+    const random = randomStream(i, name);
+    const pixels = Uint8Array.from(testPattern(side, side), (value, j) => {
+      const stripe = i < normal ? 0 : (j % side) % 8 < 4 ? 120 : -120;
+      return Math.min(255, Math.max(0, 200 * value + 20 * random() + stripe));
+    });
+    await sharp(pixels, { raw: { width: side, height: side, channels: 1 } })
+      .png()
+      .toFile(join(path, `${i}.png`));
+  }
+  return path;
+}
+
+const small = { epochs: 2, batchSize: 4, microBatch: 4, rate: 0.001, alpha: 0.25, threads: 1 };
+const context = (changes: Partial<RetrainContext> = {}): RetrainContext => ({
+  ...{ root, archives: new Map(), pool, scorer: { batchSize: 4 }, provider: 'cpu' },
+  ...{ onPlan: ignore, onStudy: ignore, onStep: ignore, onStage: ignore },
+  ...changes,
+});
+const ignore = () => undefined;
+const nothing = { normal: [], abnormal: [], contradicted: 0 };
+
+async function run(options: object, changes?: Partial<RetrainContext>): Promise<RunResult | undefined> {
+  const request = retrainingRequestSchema.parse({ profile: 'untrained', ...small, ...options });
+  const started = await createRun(root, request, nothing);
+  return retrain(started, context(changes), new AbortController().signal);
+}
+
+test('what is good is promoted; poisoned normals and a broken bundle are stopped by the gate', async () => {
+  const wide = { falsePositives: 0.7, auroc: 0.5 };
+  const clean = { folder: await pictures('clean', 20, 0) };
+  // Nothing that says something is promoted yet: this one is taken for granted.
+  const first = await run({ normal: clean, gate: wide });
+  expect(first).toMatchObject({ outcome: 'promoted', reason: null });
+
+  const poisoned = { folder: await pictures('poisoned', 2, 28) };
+  const second = await run({ normal: poisoned });
+  expect(second).toMatchObject({
+    outcome: 'candidate',
+    reason: expect.stringMatching(/normals: the promoted/) as string,
+  });
+  const card = await readCard(root, second!.bundle);
+  expect(card!.gate.find(({ name }) => name === 'normals')).toMatchObject({ passed: false });
+  expect(card).toMatchObject({ comparedWith: first!.bundle, outcome: 'candidate' });
+
+  const broken = await run(
+    { normal: { folder: await pictures('other', 20, 0) }, gate: wide, shadow: true },
+    {
+      onStage(stage) {
+        if (stage === 'evaluation') damageNewestWeights();
+      },
+    },
+  );
+  expect(broken).toMatchObject({
+    outcome: 'candidate',
+    reason: expect.stringMatching(/^intact: .*damaged/) as string,
+  });
+  expect(await promotedBundle(root, 'untrained')).toBe(first!.bundle);
+  // A candidate may be watched nevertheless; a promoted bundle needs no shadow.
+  expect(await shadowBundle(root, 'untrained')).toBe(broken!.bundle);
+  await expect(setShadow(root, first!.bundle)).rejects.toThrow('it needs no shadow');
+}, 900_000);
+
+/** The same size, other numbers. */
+function damageNewestWeights(): void {
+  const weights = join(root, 'weights');
+  const [newest] = readdirSync(weights)
+    .map((name) => join(weights, name))
+    .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
+  const bytes = readFileSync(newest);
+  bytes.fill(0x3f, bytes.length - 4000);
+  writeFileSync(newest, bytes);
+}
+
+test('what cannot be trained with is said before training', async () => {
+  const begun: string[] = [];
+  const onStage = (stage: string) => void begun.push(stage);
+  const few = { folder: await pictures('few', 3, 0) };
+  await expect(run({ normal: few }, { onStage })).rejects.toThrow(
+    'too few studies: normal ones of 3 patients; 3 are held out to calibrate and 9 to evaluate by',
+  );
+  const mixed = join(folder, 'mixed');
+  await writeCTSeries(join(mixed, 'ct'), { name: 'CT' });
+  await writeCRImage(join(mixed, 'cr'), { name: 'CR' });
+  await expect(run({ normal: { folder: mixed } }, { onStage })).rejects.toThrow(
+    'mixed modalities: CR (1 studies), CT (1 studies); mixed planes: unknown (1 studies), axial (1 studies)',
+  );
+  expect(begun).toEqual(['data set', 'data set']);
+}, 120_000);
+
+test('labels are asked of Orthanc; studies that a reader called abnormal are never normal', async () => {
+  const asked: unknown[] = [];
+  let labels: string[] | undefined = ['normal', 'teaching'];
+  const double = createServer((request, response) => {
+    let body = '';
+    request.on('data', (data: Buffer) => (body += data.toString()));
+    request.on('end', () => {
+      asked.push([request.method, request.url, JSON.parse(body)]);
+      const study = (uid: string) => ({ ID: uid, MainDicomTags: { StudyInstanceUID: uid }, Labels: labels });
+      response.end(JSON.stringify([study('1.2.1'), study('1.2.2')]));
+    });
+  }).listen(0, '127.0.0.1');
+  await once(double, 'listening');
+  const url = `http://127.0.0.1:${(double.address() as AddressInfo).port}`;
+  const archive = new OrthancArchive(settingsSchema.parse({ orthanc: { url } }).orthanc!);
+  try {
+    const list = join(folder, 'studies.txt');
+    writeFileSync(list, '# known\n1.2.2\n\n1.2.3\n');
+    const request = retrainingRequestSchema.parse({
+      profile: 'untrained',
+      normal: { label: 'normal', studies: list, feedback: true },
+    });
+    const judged = (label: string) =>
+      Promise.resolve(
+        { normal: ['1.2.4'], abnormal: ['1.2.1'] }[label]?.map((studyInstanceUID) => ({
+          ...{ archive: 'orthanc', studyInstanceUID, givenAt: new Date(0) },
+        })) ?? [],
+      );
+    const choose = () => chooseStudies(request, { archives: new Map([['orthanc', archive]]), judged });
+    const chosen = await choose();
+    expect(asked).toEqual([
+      ['POST', '/tools/find', { Level: 'Study', Query: {}, Labels: ['normal'], Expand: true }],
+    ]);
+    expect(chosen).toEqual({
+      normal: [
+        { archive: 'orthanc', studyInstanceUID: '1.2.2', why: [`named in ${list}`, 'has the label normal'] },
+        { archive: 'orthanc', studyInstanceUID: '1.2.3', why: [`named in ${list}`] },
+        {
+          ...{ archive: 'orthanc', studyInstanceUID: '1.2.4' },
+          why: ['a reader said normal at 1970-01-01T00:00:00.000Z'],
+        },
+      ],
+      abnormal: [],
+      contradicted: 1,
+    });
+    labels = undefined; // as before 1.12: all studies, whatever their labels
+    await expect(choose()).rejects.toThrow('this Orthanc has no labels');
+  } finally {
+    await archive.close();
+    double.close();
+    double.closeAllConnections();
+  }
+});
+
+test('a run that was broken off while studies were fetched goes on with the others', async () => {
+  const request = retrainingRequestSchema.parse({
+    ...{ profile: 'untrained', ...small, normal: { folder: await pictures('cut', 45, 0) } },
+    gate: { falsePositives: 0.7, auroc: 0.9 },
+  });
+  const { folder: at } = await createRun(root, request, nothing);
+  const stop = new AbortController();
+  const seen: string[] = [];
+  const onStudy: RetrainContext['onStudy'] = ({ study }) => {
+    seen.push(study);
+    if (seen.length === 30) stop.abort();
+  };
+  expect(await retrain(await openRun(at), context({ onStudy }), stop.signal)).toBeUndefined();
+  const kept = (await readStudies(join(at, 'studies.jsonl'))).map(({ study }) => study);
+  expect(kept).toEqual(seen.slice(0, 20)); // whole groups only
+  const rest: string[] = [];
+  const stopAtTraining = new AbortController();
+  await retrain(
+    await openRun(at),
+    context({
+      onStudy: ({ study }) => void rest.push(study),
+      onPlan: () => {
+        stopAtTraining.abort();
+      },
+    }),
+    stopAtTraining.signal,
+  );
+  expect([...kept, ...rest].sort()).toEqual([...new Set([...kept, ...rest])].sort());
+  expect(kept.length + rest.length).toBe(45);
+}, 300_000);
