@@ -137,6 +137,10 @@ export const mutations: Record<string, Mutation> = {
     const content = Buffer.alloc(Math.floor(random() * 2 ** 24), random() < 0.5 ? 0 : 0x41);
     return Buffer.concat([file.subarray(0, metaEnd(file)), deflateRawSync(content, { level: 1 })]);
   },
+  /** A data set that nothing precedes; to be the last damage, for nothing finds its way in it any more. */
+  headless(file) {
+    return file.subarray(metaEnd(file));
+  },
   frames(file, places, random) {
     const place = places.find(({ tag }) => tag === '00280008');
     if (place) file.write(pick(texts, random).padEnd(place.length), place.valueAt, place.length, 'latin1');

@@ -1,4 +1,5 @@
 import { deflateRawSync } from 'node:zlib';
+import { everyObject, SOURCES } from '../../dicom/writing/scored-study.fixture.ts';
 import { writeCTSeries, writeMultiframe } from '../../fixtures/dicom-series.ts';
 import { encodeTransferSyntax, transferSyntaxes } from '../../fixtures/transfer-syntax.ts';
 
@@ -10,7 +11,47 @@ export interface SeedFile {
 
 const small = { rows: 16, columns: 24 };
 
-/** Small valid files: a CT with nested sequences and an 8-bit multi-frame in every syntax to be had. */
+/** What makes other forms of pixels of an 8-bit image of 16 × 24. */
+const pixelForms = {
+  'single bits': { Columns: 23, BitsAllocated: 1, BitsStored: 1, HighBit: 0 },
+  '24 bits': { Columns: 8, BitsAllocated: 24, BitsStored: 24, HighBit: 23 },
+  YBR_FULL_422: {
+    Columns: 8,
+    SamplesPerPixel: 3,
+    PlanarConfiguration: 0,
+    PhotometricInterpretation: 'YBR_FULL_422',
+  },
+  'segmented palette': {
+    PhotometricInterpretation: 'PALETTE COLOR',
+    ...Object.fromEntries(
+      ['Red', 'Green', 'Blue'].flatMap((colour) => [
+        [`${colour}PaletteColorLookupTableDescriptor`, [256, 0, 16]],
+        [
+          `Segmented${colour}PaletteColorLookupTableData`,
+          new Uint16Array([0, 2, 100, 65535, 1, 126, 0, 2, 2, 0, 0]).buffer,
+        ],
+      ]),
+    ),
+  },
+  'functional groups': {
+    SharedFunctionalGroupsSequence: [
+      {
+        PixelMeasuresSequence: [{ PixelSpacing: [1, 1], SliceThickness: 1 }],
+        PlaneOrientationSequence: [{ ImageOrientationPatient: [1, 0, 0, 0, 1, 0] }],
+      },
+    ],
+    PerFrameFunctionalGroupsSequence: [0, 1, 2].map((index) => ({
+      PlanePositionSequence: [{ ImagePositionPatient: [0, 0, index] }],
+      FrameVOILUTSequence: [{ WindowCenter: 100, WindowWidth: 50 + index }],
+      PixelValueTransformationSequence: [{ RescaleIntercept: 0, RescaleSlope: 1, RescaleType: 'US' }],
+    })),
+  },
+};
+
+/**
+ * Small valid files: a CT with nested sequences and an 8-bit multi-frame in every syntax to be had, pixels in every
+ * form, and the objects of a result.
+ */
 export async function seedFiles(directory: string): Promise<SeedFile[]> {
   const code = { CodeValue: '1', CodingSchemeDesignator: '99QFAE', CodeMeaning: 'one' };
   const attributes = { ProcedureCodeSequence: [{ ...code, EquivalentCodeSequence: [code, code] }] };
@@ -30,6 +71,12 @@ export async function seedFiles(directory: string): Promise<SeedFile[]> {
     { name: 'CT deflated', bytes: deflated(Buffer.from(ct.bytes)) },
     { name: 'CT with tables', bytes: Buffer.from(withTables.bytes) },
   ];
+  for (const [name, attributes] of Object.entries(pixelForms)) {
+    const { bytes } = await writeMultiframe(directory, { ...small, frames: 3, attributes });
+    files.push({ name: `multi-frame of ${name}`, bytes: Buffer.from(bytes) });
+  }
+  for (const [name, { bytes }] of Object.entries(everyObject(SOURCES['MR volume']())))
+    if (name.endsWith(' 1')) files.push({ name, bytes: Buffer.from(bytes) });
   for (const [syntax, uid] of Object.entries(transferSyntaxes)) {
     if (syntax !== 'jpegBaseline')
       files.push({ name: `CT ${syntax}`, bytes: Buffer.from(await encodeTransferSyntax(ct.bytes, uid)) });
