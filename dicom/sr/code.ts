@@ -41,6 +41,7 @@ export const DCM = {
   deviceObserverName: dcm('121013', 'Device Observer Name'),
   deviceObserverSerialNumber: dcm('121016', 'Device Observer Serial Number'),
   deviceObserverUID: dcm('121012', 'Device Observer UID'),
+  documentTitleModifier: dcm('113011', 'Document Title Modifier'),
   finding: dcm('121071', 'Finding'),
   imageLibrary: dcm('111028', 'Image Library'),
   imageLibraryGroup: dcm('126200', 'Image Library Group'),
@@ -55,6 +56,7 @@ export const DCM = {
   ofInterest: dcm('113000', 'Of Interest'),
   originalSource: dcm('111040', 'Original Source'),
   procedureReported: dcm('121058', 'Procedure reported'),
+  referencedSegment: dcm('121191', 'Referenced Segment'),
   rejectedForPatientSafetyReasons: dcm('113037', 'Rejected for Patient Safety Reasons'),
   rejectedForQualityReasons: dcm('113001', 'Rejected for Quality Reasons'),
   saliency: dcm('130404', 'Saliency'),
@@ -63,6 +65,7 @@ export const DCM = {
   sourceOfMeasurement: dcm('121112', 'Source of Measurement'),
   trackingIdentifier: dcm('112039', 'Tracking Identifier'),
   trackingUniqueIdentifier: dcm('112040', 'Tracking Unique Identifier'),
+  volumeSurface: dcm('121231', 'Volume Surface'),
 } as const;
 
 export const QUALITATIVE_EVALUATIONS = code('UMLS')('C0034375', 'Qualitative Evaluations');

@@ -210,6 +210,88 @@ const FAULTS: Record<string, [plant: (report: DicomJson) => void, message: RegEx
     /SELECTED FROM 0 images/,
     /^1(\.\d+)+$/,
   ],
+  'a root that is related to something': [
+    (dataset) => {
+      set(dataset, { RelationshipType: 'CONTAINS' });
+    },
+    /the root has a relationship/,
+    /^1$/,
+  ],
+  'a group of another template': [
+    (dataset) => {
+      set(group(dataset, '1410'), {
+        ContentTemplateSequence: [{ MappingResource: 'DCMR', TemplateIdentifier: '1420' }],
+      });
+    },
+    /measurement group of template 1420/,
+    /^1\.\d+\.1$/,
+  ],
+  'a volume of interest without region, segment or surface': [
+    (dataset) => {
+      const planar = group(dataset, '1410');
+      set(planar, { ContentTemplateSequence: [{ MappingResource: 'DCMR', TemplateIdentifier: '1411' }] });
+      removeChild(planar, DCM.imageRegion);
+    },
+    /TID 1411: none of Image Region/,
+    /^1\.\d+\.1$/,
+  ],
+  'a number among the measurement groups': [
+    (dataset) => {
+      content(item(dataset, DCM.imagingMeasurements)).push(structuredClone(item(dataset, QFAE.pValue)));
+    },
+    /not a Measurement Group \(125007, DCM\) in Imaging Measurements/,
+    /^1\.\d+\.\d+$/,
+  ],
+  'a number that is none': [
+    (dataset) => {
+      const [measured] = itemsOf(item(dataset, QFAE.pValue), 'MeasuredValueSequence');
+      measured[dictionaryEntry('NumericValue').tag].Value = ['n/a'];
+    },
+    /NumericValue is no number/,
+    /^1(\.\d+)+$/,
+  ],
+  'half a point': [
+    (dataset) => {
+      content(item(dataset, DCM.imageRegion), 'GraphicData').pop();
+    },
+    /half a point/,
+    /^1(\.\d+)+$/,
+  ],
+  'a point that is many': [
+    (dataset) => {
+      set(item(dataset, DCM.imageRegion), { GraphicType: 'POINT' });
+    },
+    /GraphicData holds \d+ points/,
+    /^1(\.\d+)+$/,
+  ],
+  'a graphic type that there is not': [
+    (dataset) => {
+      set(item(dataset, DCM.imageRegion), { GraphicType: 'POLYGON' });
+    },
+    /GraphicType is none/,
+    /^1(\.\d+)+$/,
+  ],
+  'an algorithm without version': [
+    (dataset) => {
+      removeChild(group(dataset, '1410'), DCM.algorithmVersion);
+    },
+    /TID 4019: Algorithm Version \(111003, DCM\) is missing/,
+    /^1\.\d+\.1$/,
+  ],
+  'an algorithm without name': [
+    (dataset) => {
+      removeChild(group(dataset, '1501'), DCM.algorithmName);
+    },
+    /TID 4019: Algorithm Name \(111001, DCM\) is missing/,
+    /^1(\.\d+)+$/,
+  ],
+  'a private coding scheme that is not declared': [
+    (dataset) => {
+      remove(dataset, 'CodingSchemeIdentificationSequence');
+    },
+    /coding scheme 99QFAE is not declared/,
+    /^$/,
+  ],
   'an image of two references': [
     (dataset) => {
       const source = item(dataset, DCM.originalSource);
@@ -240,6 +322,28 @@ test('a key object document that selects nothing, and one without template', () 
   remove(nameless, 'ContentTemplateSequence');
   expect(templateFindings(nameless).map(({ message }) => message)).toEqual([
     'template is not named, not 2010 of DCMR',
+  ]);
+});
+
+test('a key object document for no known purpose, and a modifier where there is none', () => {
+  const dcm = (CodeValue: string) => [{ CodeValue, CodingSchemeDesignator: 'DCM', CodeMeaning: 'Name' }];
+  const titled = (value: string, modified: boolean) => {
+    const dataset = keyObjects();
+    set(dataset, { ConceptNameCodeSequence: dcm(value) });
+    const modifier = dataSet({
+      RelationshipType: 'HAS CONCEPT MOD',
+      ValueType: 'CODE',
+      ConceptNameCodeSequence: dcm('113011'),
+      ConceptCodeSequence: dcm('111207'),
+    });
+    if (modified) content(dataset).unshift(modifier);
+    return templateFindings(dataset).map(({ message }) => message);
+  };
+  expect(titled('113999', false)).toEqual(['TID 2010: title is not of CID 7010']);
+  expect(titled('113004', false)).toEqual([]);
+  expect(titled('113001', true)).toEqual([]);
+  expect(titled('113004', true)).toEqual([
+    'TID 2010: Document Title Modifier (113011, DCM) is not for this title',
   ]);
 });
 

@@ -4,7 +4,14 @@ import { type Code, DCM } from '../sr/code.ts';
 import { isUID } from '../uid.ts';
 import { allNodes, type ContentNode, contentTree } from './content-tree.ts';
 import type { Finding } from './finding.ts';
-import { type Row, type Template, TEMPLATES } from './template.ts';
+import {
+  GROUP_TEMPLATES,
+  KEY_OBJECT_TITLES,
+  MODIFIED_TITLES,
+  type Row,
+  type Template,
+  TEMPLATES,
+} from './template.ts';
 
 const REPORTS = /^1\.2\.840\.10008\.5\.1\.4\.1\.1\.88\.(22|33|34|35)$/;
 const KEY_OBJECTS = '1.2.840.10008.5.1.4.1.1.88.59';
@@ -30,8 +37,8 @@ const VALUE_OF: Record<string, string> = {
 /**
  * Checks a measurement report (PS3.16 TID 1500) or key object document (TID 2010) for what a check against the IOD
  * does not know: template identification, the templates' rows with value type, relationship and multiplicity, what
- * each value type must hold, tracking identifiers, and that each referenced instance is in the evidence exactly
- * once. Of other objects there is nothing to find.
+ * each value type must hold, tracking identifiers, algorithm identification, that each referenced instance is in
+ * the evidence exactly once, and that private coding schemes are declared. Of other objects there is nothing to find.
  *
  * Messages name concepts and UIDs, never other values.
  */
@@ -47,7 +54,9 @@ export function templateFindings(dataset: DicomJson): Finding[] {
     ...nodes.flatMap(rowFindings),
     ...groupFindings(nodes),
     ...(expected === '2010' ? keyObjectFindings(root) : []),
+    ...nodes.flatMap(algorithmFindings),
     ...evidenceFindings(dataset, nodes),
+    ...codingSchemeFindings(dataset, nodes),
   ];
 }
 
@@ -70,6 +79,9 @@ function identification(root: ContentNode, expected: string): Finding[] {
     ...(expected === '2010' || isConcept(root.concept, title)
       ? []
       : [error(root, `title is not ${nameOf(title)}`)]),
+    ...(stringOf(root.item, 'RelationshipType') === undefined
+      ? []
+      : [error(root, 'the root has a relationship')]),
   ];
 }
 
@@ -106,6 +118,7 @@ function numberFindings(node: ContentNode): Finding[] {
       stringOf(measured, keyword),
     );
     if (decimal === undefined) findings.push(error(node, 'NumericValue is missing'));
+    else if (!Number.isFinite(Number(decimal))) findings.push(error(node, 'NumericValue is no number'));
     else if (
       float !== undefined &&
       Math.abs(Number(decimal) - Number(float)) > 1e-6 * Math.abs(Number(float))
@@ -116,11 +129,24 @@ function numberFindings(node: ContentNode): Finding[] {
   });
 }
 
-/** An outline is closed, and selected from exactly one image (TID 1410, rows 6 and 7). */
+/** How many points each graphic type has (PS3.3 C.18.6.1.2). */
+const pointsOf: Record<string, { least: number; most: number } | undefined> = {
+  POINT: { least: 1, most: 1 },
+  MULTIPOINT: { least: 1, most: Infinity },
+  POLYLINE: { least: 2, most: Infinity },
+  CIRCLE: { least: 2, most: 2 },
+  ELLIPSE: { least: 4, most: 4 },
+};
+
+/** An outline has the points of its type, is closed, and selected from exactly one image (TID 1410, rows 6 and 7). */
 function regionFindings(node: ContentNode): Finding[] {
   const data = stringsOf(node.item, 'GraphicData').map(Number);
   const findings: Finding[] = [];
   if (data.length % 2 !== 0) findings.push(error(node, 'GraphicData holds half a point'));
+  const points = pointsOf[stringOf(node.item, 'GraphicType') ?? ''];
+  if (!points) findings.push(error(node, 'GraphicType is none of PS3.3 C.18.6.1.1'));
+  else if (data.length / 2 < points.least || data.length / 2 > points.most)
+    findings.push(error(node, `GraphicData holds ${data.length / 2} points`));
   if (
     stringOf(node.item, 'GraphicType') === 'POLYLINE' &&
     isConcept(node.concept, DCM.imageRegion) &&
@@ -140,7 +166,23 @@ function regionFindings(node: ContentNode): Finding[] {
 function rowFindings(node: ContentNode): Finding[] {
   const template = node.template === undefined ? undefined : TEMPLATES[node.template];
   if (!template) return [];
-  return [...template.rows.flatMap((row) => oneRow(node, template, row)), ...oneOf(node, template)];
+  return [
+    ...template.rows.flatMap((row) => oneRow(node, template, row)),
+    ...oneOf(node, template),
+    ...strangers(node, template),
+  ];
+}
+
+/** What stands in a container that is for others: viewers take it for what they expect there. */
+function strangers(node: ContentNode, { identifier, only }: Template): Finding[] {
+  if (!only) return [];
+  return node.children
+    .filter(({ concept }) => isConcept(concept, only.within))
+    .flatMap(({ children }) => children)
+    .filter(({ valueType, concept }) => valueType !== 'CONTAINER' || !isConcept(concept, only.concept))
+    .map((child) =>
+      error(child, `TID ${identifier}: not a ${nameOf(only.concept)} in ${nameOf(only.within)}`),
+    );
 }
 
 function oneRow(node: ContentNode, { identifier }: Template, row: Row): Finding[] {
@@ -172,8 +214,10 @@ function oneOf(node: ContentNode, { identifier, oneOf: concepts }: Template): Fi
 function groupFindings(nodes: readonly ContentNode[]): Finding[] {
   const groups = nodes.filter(({ concept }) => isConcept(concept, DCM.measurementGroup));
   const findings = groups
-    .filter(({ template }) => template === undefined)
-    .map((node) => error(node, 'measurement group without template'));
+    .filter(({ template }) => template === undefined || !GROUP_TEMPLATES.includes(template))
+    .map((node) =>
+      error(node, `measurement group ${node.template ? `of template ${node.template}` : 'without template'}`),
+    );
   const seen = new Set<string>();
   for (const node of groups.flatMap(({ children }) => children)) {
     if (!isConcept(node.concept, DCM.trackingUniqueIdentifier)) continue;
@@ -184,13 +228,47 @@ function groupFindings(nodes: readonly ContentNode[]): Finding[] {
   return findings;
 }
 
-/** A key object document selects something (TID 2010, rows 7 to 9). */
+/** An algorithm has a name and versions, or is not told at all (TID 4019). */
+function algorithmFindings(node: ContentNode): Finding[] {
+  const [name, version] = [DCM.algorithmName, DCM.algorithmVersion].map((concept) =>
+    node.children.some((child) => isConcept(child.concept, concept)),
+  );
+  if (name === version) return [];
+  return [error(node, `TID 4019: ${nameOf(name ? DCM.algorithmVersion : DCM.algorithmName)} is missing`)];
+}
+
+/** A private coding scheme means something only where it is declared (PS3.3 C.12.1.1.1). */
+function codingSchemeFindings(dataset: DicomJson, nodes: readonly ContentNode[]): Finding[] {
+  const declared = new Set(
+    itemsOf(dataset, 'CodingSchemeIdentificationSequence').map((scheme) =>
+      stringOf(scheme, 'CodingSchemeDesignator'),
+    ),
+  );
+  const used = nodes.flatMap(({ item }) =>
+    ['ConceptNameCodeSequence', 'ConceptCodeSequence'].flatMap((keyword) =>
+      itemsOf(item, keyword).map((code) => stringOf(code, 'CodingSchemeDesignator') ?? ''),
+    ),
+  );
+  return [...new Set(used)]
+    .filter((scheme) => scheme.startsWith('99') && !declared.has(scheme))
+    .map((scheme) => error({ position: '' }, `coding scheme ${scheme} is not declared`));
+}
+
+/** A key object document has a purpose, told more precisely where that is provided for, and selects something. */
 function keyObjectFindings(root: ContentNode): Finding[] {
+  const title = root.concept?.scheme === 'DCM' ? root.concept.value : '';
+  const findings = KEY_OBJECT_TITLES.has(title) ? [] : [error(root, 'TID 2010: title is not of CID 7010')];
+  if (
+    !MODIFIED_TITLES.has(title) &&
+    root.children.some(({ concept }) => isConcept(concept, DCM.documentTitleModifier))
+  )
+    findings.push(error(root, `TID 2010: ${nameOf(DCM.documentTitleModifier)} is not for this title`));
   const selected = root.children.filter(
     ({ valueType, relationship }) =>
       ['IMAGE', 'COMPOSITE', 'WAVEFORM'].includes(valueType) && relationship === 'CONTAINS',
   );
-  return selected.length > 0 ? [] : [error(root, 'TID 2010: no object is selected')];
+  if (selected.length === 0) findings.push(error(root, 'TID 2010: no object is selected'));
+  return findings;
 }
 
 /** Each referenced instance is in the evidence exactly once and under the same class (PS3.3 C.17.2.3). */

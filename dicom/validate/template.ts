@@ -17,6 +17,8 @@ export interface Template {
   rows: Row[];
   /** Of these concepts at least one must be there. */
   oneOf?: Row['concept'][];
+  /** Containers below which only such containers may stand. */
+  only?: { within: Row['concept']; concept: Row['concept'] };
 }
 
 const row = (
@@ -45,7 +47,7 @@ const group = [
   row('HAS CONCEPT MOD', 'TEXT', DCM.algorithmVersion, 0, Infinity),
 ];
 
-/** TID 1500, 1410, 1501 and 2010, by identifier. */
+/** TID 1500, 1410, 1411, 1501 and 2010, by identifier. */
 export const TEMPLATES: Record<string, Template> = {
   1500: {
     identifier: '1500',
@@ -61,6 +63,7 @@ export const TEMPLATES: Record<string, Template> = {
       row('CONTAINS', 'CONTAINER', QUALITATIVE_EVALUATIONS, 0, 1),
     ],
     oneOf: [DCM.imagingMeasurements, DCM.derivedImagingMeasurements, QUALITATIVE_EVALUATIONS],
+    only: { within: DCM.imagingMeasurements, concept: DCM.measurementGroup },
   },
   1410: {
     identifier: '1410',
@@ -70,6 +73,17 @@ export const TEMPLATES: Record<string, Template> = {
       row('CONTAINS', 'CODE', DCM.finding, 0, 1),
       row('CONTAINS', 'SCOORD', DCM.imageRegion, 1, 1),
     ],
+  },
+  1411: {
+    identifier: '1411',
+    root: DCM.measurementGroup,
+    rows: [
+      ...group,
+      row('CONTAINS', 'CODE', DCM.finding, 0, 1),
+      row('CONTAINS', 'SCOORD', DCM.imageRegion, 0, Infinity),
+      row('CONTAINS', 'IMAGE', DCM.referencedSegment, 0, 1),
+    ],
+    oneOf: [DCM.imageRegion, DCM.referencedSegment, DCM.volumeSurface],
   },
   1501: {
     identifier: '1501',
@@ -82,7 +96,22 @@ export const TEMPLATES: Record<string, Template> = {
     rows: [
       row('HAS CONCEPT MOD', 'CODE', DCM.language, 0, 1),
       ...observationContext,
+      row('HAS CONCEPT MOD', 'CODE', DCM.documentTitleModifier, 0, Infinity),
       row('CONTAINS', 'TEXT', DCM.keyObjectDescription, 0, 1),
     ],
   },
 };
+
+/** Templates of the measurement groups of TID 1500 (its row 9). */
+export const GROUP_TEMPLATES = ['1410', '1411', '1501'];
+
+/** What a key object document may be for (PS3.16 CID 7010). */
+export const KEY_OBJECT_TITLES = new Set(
+  (
+    '113000 113001 113002 113003 113004 113005 113006 113007 113008 113009 113010 113013 113018 113020 113021 ' +
+    '113030 113031 113032 113033 113034 113035 113036 113037 113038 113039'
+  ).split(' '),
+);
+
+/** Of these, the ones that may be told more precisely (TID 2010, rows 2 and 3). */
+export const MODIFIED_TITLES = new Set([DCM.rejectedForQualityReasons.value, '113010', '113013']);
