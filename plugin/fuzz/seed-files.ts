@@ -1,6 +1,7 @@
 import { deflateRawSync } from 'node:zlib';
 import { everyObject, SOURCES } from '../../dicom/writing/scored-study.fixture.ts';
 import { writeCTSeries, writeMultiframe } from '../../fixtures/dicom-series.ts';
+import type { Attributes } from '../../fixtures/part10.ts';
 import { encodeTransferSyntax, transferSyntaxes } from '../../fixtures/transfer-syntax.ts';
 
 /** A valid file that mutations start from. */
@@ -12,7 +13,7 @@ export interface SeedFile {
 const small = { rows: 16, columns: 24 };
 
 /** What makes other forms of pixels of an 8-bit image of 16 × 24. */
-const pixelForms = {
+const pixelForms: Record<string, Attributes> = {
   'single bits': { Columns: 23, BitsAllocated: 1, BitsStored: 1, HighBit: 0 },
   '24 bits': { Columns: 8, BitsAllocated: 24, BitsStored: 24, HighBit: 23 },
   YBR_FULL_422: {
@@ -23,7 +24,7 @@ const pixelForms = {
   },
   'segmented palette': {
     PhotometricInterpretation: 'PALETTE COLOR',
-    ...Object.fromEntries(
+    ...Object.fromEntries<unknown>(
       ['Red', 'Green', 'Blue'].flatMap((colour) => [
         [`${colour}PaletteColorLookupTableDescriptor`, [256, 0, 16]],
         [
