@@ -52,11 +52,18 @@ export default defineConfig(
     files: ['plugin/dashboard/**/*.js'],
     languageOptions: {
       globals: {
+        addEventListener: 'readonly',
+        clearTimeout: 'readonly',
+        createImageBitmap: 'readonly',
         document: 'readonly',
         EventSource: 'readonly',
         fetch: 'readonly',
+        history: 'readonly',
         location: 'readonly',
+        OffscreenCanvas: 'readonly',
+        sessionStorage: 'readonly',
         setTimeout: 'readonly',
+        URLSearchParams: 'readonly',
       },
     },
   },

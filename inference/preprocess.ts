@@ -68,6 +68,16 @@ export function normalise(pixels: Uint8Array, { mean, std }: Normalisation, targ
   target.copyWithin(2 * pixels.length, 0, pixels.length);
 }
 
+/** (3, n), normalised → bytes of one grey image: the mean of the channels, as `normalise` would have got it. */
+export function denormalise(values: Float32Array, { mean, std }: Normalisation): Uint8Array<ArrayBuffer> {
+  const n = values.length / CHANNELS;
+  const pixels = new Uint8ClampedArray(n); // rounds, and holds values outside of [0, 255] at its ends
+  for (let i = 0; i < n; i++) {
+    pixels[i] = 255 * (((values[i] + values[n + i] + values[2 * n + i]) / CHANNELS) * std + mean);
+  }
+  return new Uint8Array(pixels.buffer);
+}
+
 /** The affine from the model's size × size grid to the slice. */
 export function gridToSlice({ rows, columns }: Pick<InputSlice, 'rows' | 'columns'>, size: number): Affine {
   return [columns / size, 0, 0, 0, rows / size, 0];

@@ -6,7 +6,7 @@ import { calibrate } from './calibration.ts';
 import type { CalibratedScore } from './calibration.ts';
 import type { ExecutionProvider } from './execution-provider.ts';
 import { prepare } from './prepare.ts';
-import { normalise } from './preprocess.ts';
+import { denormalise, normalise } from './preprocess.ts';
 import type { Affine, InputSlice } from './preprocess.ts';
 import { scoringGraph } from './scoring-graph.ts';
 import type { Precision } from './scoring-graph.ts';
@@ -19,6 +19,8 @@ export interface RawSliceScore {
   readonly rawScore: number;
   /** mapRows × mapColumns, row-major; higher is more abnormal. */
   readonly map: Float32Array;
+  /** What the model made of the slice: 8-bit grey, mapRows × mapColumns, row-major. */
+  readonly reconstruction: Uint8Array;
   readonly mapRows: number;
   readonly mapColumns: number;
   readonly gridToSlice: Affine;
@@ -82,7 +84,10 @@ export class Scorer {
       throw new Error(`bundle ${bundle.id} is an ensemble of ${bundle.heads.length} heads; QFAE has one`);
     }
     const session = await Session.open({
-      graph: scoringGraph(bundle, await mountWeights(root, bundle), { precision }).toBytes(),
+      graph: scoringGraph(bundle, await mountWeights(root, bundle), {
+        precision,
+        reconstruction: true,
+      }).toBytes(),
       weightsFolder: weightsFolder(root),
       provider,
       ...(threads === undefined ? {} : { threads }),
@@ -165,10 +170,16 @@ export class Scorer {
     batch.forEach(({ input }, i) => {
       data.set(input, i * input.length);
     });
-    const { score, map } = await this.#session.run({ x: { data, dims: [batch.length, 3, size, size] } });
+    const { score, map, reconstruction } = await this.#session.run({
+      x: { data, dims: [batch.length, 3, size, size] },
+    });
     return batch.map((prepared, i) => ({
       rawScore: score.data[i],
       map: map.data.slice(i * size * size, (i + 1) * size * size),
+      reconstruction: denormalise(
+        reconstruction.data.subarray(3 * i * size * size, 3 * (i + 1) * size * size),
+        this.bundle.profile.preprocessing,
+      ),
       mapRows: size,
       mapColumns: size,
       gridToSlice: prepared.gridToSlice,

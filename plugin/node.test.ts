@@ -141,6 +141,57 @@ describe('a study that arrives by STOW-RS', () => {
     expect([image.format, image.width, image.height]).toEqual(['png', 256, 256]);
   });
 
+  test('is shown slice by slice: through a window, as the model made it, with the heatmap of its Secondary Capture', async () => {
+    const entry = (await worklistEntry(node.url, study))!;
+    const root = `${node.url}/api/v1/studies/local/${study}`;
+    const { slices } = (await (await fetch(root)).json()) as { slices: { score: ScoreValues }[] };
+    const highest = slices.reduce((best, { score }, i) => {
+      return score.rawScore > slices[best].score.rawScore ? i : best;
+    }, 0);
+    const path = `${root}/slices/${highest + 1}`;
+    const pixels = async (url: string) => {
+      const answer = await fetch(url, { headers: { accept: 'image/png' } });
+      expect([url, answer.status, answer.headers.get('content-type')]).toEqual([url, 200, 'image/png']);
+      return sharp(Buffer.from(await answer.arrayBuffer()))
+        .removeAlpha()
+        .raw()
+        .toBuffer({ resolveWithObject: true });
+    };
+    const slice = (await (await fetch(path)).json()) as Record<string, unknown>;
+    expect(slice).toMatchObject({
+      gridToSlice: [256 / 112, 0, 0, 0, 256 / 112, 0],
+      window: { center: 600, width: 1200, lowest: 0 },
+    });
+
+    const own = await pixels(`${path}/image`);
+    const same = await pixels(`${path}/image?window=600,1200`);
+    const narrow = await pixels(`${path}/image?window=600,100`);
+    expect(own.data.equals(same.data)).toBe(true);
+    expect(own.data.equals(narrow.data)).toBe(false);
+
+    const map = await pixels(`${path}/map`);
+    const reconstruction = await pixels(`${path}/reconstruction`);
+    expect([map.info.width, reconstruction.info.width]).toEqual([112, 112]);
+    const { results } = entry;
+    const captures = results.filter(({ sopClassUID }) => sopClassUID === secondaryCapture);
+    const capture = await pixels(
+      `${node.url}${captures[slices.some(({ score }) => score.flagged) ? slices.slice(0, highest).filter(({ score }) => score.flagged).length : 0].url!}/rendered`,
+    );
+    const heatmap = await pixels(`${path}/heatmap`);
+    const difference = heatmap.data.reduce((sum, value, i) => sum + Math.abs(value - capture.data[i]), 0);
+    expect(difference / heatmap.data.length).toBeLessThan(0.5); // the map is kept in 8 bits
+    const withoutMap = own.data.reduce((sum, value, i) => sum + Math.abs(value - capture.data[3 * i]), 0);
+    expect(withoutMap / own.data.length).toBeGreaterThan(3);
+
+    for (const [query, status] of [
+      ['slices/0', 400],
+      ['slices/7', 404],
+      [`slices/1/image?window=x`, 400],
+    ] as const) {
+      expect((await fetch(`${root}/${query}`)).status).toBe(status);
+    }
+  });
+
   test('is not scored again when it is sent again; when more of it comes, the new result replaces the old', async () => {
     const before = (await worklistEntry(node.url, study))!;
     await stow(node.dicomWebUrl, [series[0].bytes]);

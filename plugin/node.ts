@@ -10,6 +10,7 @@ import { requiresAuthentication } from './access/exposure.ts';
 import { identifier } from './access/guard.ts';
 import { listTokens, tokenFolder } from './access/token.ts';
 import { openArchives } from './archive/archives.ts';
+import { ShownSeries } from './archive/shown-series.ts';
 import { noteForgotten } from './arrival/arrivals.ts';
 import { CompleteStudies } from './arrival/complete-studies.ts';
 import { localArchive } from './archive/local-archive.ts';
@@ -18,6 +19,7 @@ import { discardUnfinished, openDataFolder } from './data-folder/data-folder.ts'
 import { lockFolder } from '../inference/folder-lock.ts';
 import type { Database } from './database/database.ts';
 import { openDatabase } from './database/open-database.ts';
+import { storeSampleStudy } from './demo/sample-study.ts';
 import { startStoreScp } from './dimse/store-scp.ts';
 import { watchDrift } from './drift/drift-watch.ts';
 import { EventFeed } from './events/event-feed.ts';
@@ -162,11 +164,13 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
       events,
       store,
       pool,
+      shown: new ShownSeries(pool, folder.work),
       incoming: folder.incoming,
       limits: settings.limits,
       room,
       deletion: settings.dicomweb.delete,
       allowedHosts: authentication ? undefined : settings.http.allowedHosts,
+      loadSample: () => storeSampleStudy(store, pool, folder.incoming),
       log,
       metrics,
       onHint: () => orthanc?.hint(),

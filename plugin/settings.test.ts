@@ -57,6 +57,8 @@ test.each([
     'orthanc:\n  url: http://me:secret@127.0.0.1:8042\n',
     /^(?!.*secret).*qfae\.yaml:2: orthanc\.url: give username/,
   ],
+  ['orthanc:\n  url: 127.0.0.1:8042\n', /qfae\.yaml:2: orthanc\.url: Invalid URL/],
+  ['http:\n  allowedOrigins: [viewer]\n', /qfae\.yaml:2: http\.allowedOrigins\.0: Invalid URL/],
   ['cStore:\n  enabled: true\n', /qfae\.yaml:\d+: cStore\.senders: name those who may send/],
   ['cStore:\n  aeTitle: AN_AE_TITLE_TOO_LONG\n', /qfae\.yaml:2: cStore\.aeTitle: not an AE title/],
   ['archives:\n  local:\n    type: dicom\n', /qfae\.yaml:\d+: archives\.local: this name is taken/],

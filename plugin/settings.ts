@@ -11,7 +11,7 @@ const onOrOff = z.enum(['on', 'off']);
 /** An address without credentials in it: those are settings of their own. */
 const httpAddress = z
   .url({ protocol: /^https?$/ })
-  .refine((url) => new URL(url).username === '', 'give username and password as settings of their own');
+  .refine((url) => (URL.parse(url)?.username ?? '') === '', 'give username and password as settings of their own');
 /** PS3.5 6.2: at most 16 characters, not only spaces, no backslash and no control characters. */
 const aeTitle = z.string().regex(/^(?=.*[^ ])[ -[\]-~]{1,16}$/, 'not an AE title');
 /** Names of archives that have their own settings. */
@@ -95,7 +95,7 @@ export const settingsSchema = z.strictObject({
       allowedHosts: z.array(z.string().min(1)).default([]),
       /** Pages of other origins that may use DICOMweb (CORS): viewers, for example. */
       allowedOrigins: z
-        .array(z.url().refine((url) => new URL(url).origin === url, 'an origin is scheme, host and port'))
+        .array(z.url().refine((url) => URL.parse(url)?.origin === url, 'an origin is scheme, host and port'))
         .default([]),
     })
     .prefault({}),

@@ -14,10 +14,10 @@ const AMBER: Rgb = [255, 200, 60];
 const CYAN: Rgb = [90, 235, 255];
 
 /** The colour scale runs from 0 to this multiple of the map's threshold, so pictures can be compared. */
-const SCALE_END = 2;
+export const SCALE_END = 2;
 /** Below this share of the scale (half of the threshold) nothing is drawn over the slice. */
-const TRANSPARENT_BELOW = 0.25;
-const GREATEST_OPACITY = 0.5;
+export const TRANSPARENT_BELOW = 0.25;
+export const GREATEST_OPACITY = 0.5;
 /** Share of the rows that text may take. */
 const TEXT_SHARE = 0.36;
 

@@ -8,9 +8,11 @@ import { Validator } from '@seriousme/openapi-schema-validator';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import express from 'express';
+import { DicomPool } from '../../dicom/pool.ts';
 import { archiveDouble } from '../../fixtures/archive-double.ts';
 import { addBundle, openBundle } from '../../inference/bundle/registry.ts';
 import { ensureUntrained } from '../../inference/bundle/untrained.ts';
+import { ShownSeries } from '../archive/shown-series.ts';
 import { openEmbeddedDatabase, type Database } from '../database/database.ts';
 import { EventFeed } from '../events/event-feed.ts';
 import { enterEvent, forgetEvents } from '../events/event-log.ts';
@@ -34,6 +36,7 @@ let url: string;
 const stopping = new AbortController();
 let feed: Promise<void>;
 let router: express.Router;
+let pool: DicomPool;
 let queue: JobQueue;
 let pacs: ReturnType<typeof archiveDouble>;
 
@@ -54,6 +57,7 @@ beforeAll(async () => {
     'pacs',
     new Map([['1.2.3', [{ seriesInstanceUID: '1.2.3.1', instances: 3, dataset: mr }]]]),
   );
+  pool = new DicomPool({ threads: 1 });
   router = apiRouter({
     settings,
     authentication: false,
@@ -64,6 +68,9 @@ beforeAll(async () => {
     rules: { state: { file: 'rules.yaml', problems: [] } },
     schedule: new RetrainingSchedule({ settings, root: folder, database, log }),
     events,
+    pool,
+    shown: new ShownSeries(pool, join(folder, 'work')),
+    loadSample: () => Promise.resolve('1.2.3'),
     log,
   });
   server = createServer(express().use(apiPath, router)).listen(0, '127.0.0.1');
@@ -78,6 +85,7 @@ afterAll(async () => {
   stopping.abort();
   await feed;
   await queue.close(1000);
+  await pool.close();
   await database.close();
   rmSync(folder, { recursive: true });
 });
@@ -305,9 +313,14 @@ describe('jobs', () => {
     const { id, state } = await job('1.11');
     expect(state).toBe('queued');
     expect((await call(`/jobs/${id}/retry`, '/jobs/{job}/retry', post({}))).status).toBe(409);
+    const first = await call(`/jobs/${id}/priority`, '/jobs/{job}/priority', post({ priority: 7 }));
+    expect(first.body).toMatchObject({ id, state: 'queued', priority: 7 });
+    expect(await worklist('sort=priority&limit=2')).toEqual(['1.11', '1.9']);
     const cancelled = await call(`/jobs/${id}/cancel`, '/jobs/{job}/cancel', post({}));
     expect(cancelled.body['state']).toBe('cancelled');
     expect((await call('/jobs?state=cancelled', '/jobs')).body['jobs']).toHaveLength(1);
+    const late = await call(`/jobs/${id}/priority`, '/jobs/{job}/priority', post({ priority: 8 }));
+    expect(late.status).toBe(409);
     const retried = await call(`/jobs/${id}/retry`, '/jobs/{job}/retry', post({}));
     expect(retried.body['state']).toBe('queued');
     expect((await call(`/jobs/${id}`, '/jobs/{job}')).body).toMatchObject({ id, studyInstanceUID: '1.11' });

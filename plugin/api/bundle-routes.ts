@@ -10,6 +10,7 @@ import {
   readBundle,
   rollback,
 } from '../../inference/bundle/registry.ts';
+import { threshold } from '../../inference/calibration.ts';
 import { calibrationOf, nameSchema, type Bundle } from '../../inference/bundle/schema.ts';
 import { shadowBundle } from '../../inference/bundle/shadow.ts';
 import { verifyBundle } from '../../inference/bundle/verify.ts';
@@ -63,6 +64,8 @@ const bundleCardSchema = answerSchema(
         /** Raw scores of held-out normal studies, ascending. */
         scores: z.array(z.number()),
         mapThreshold: z.number(),
+        /** The raw score at that rate. */
+        threshold: z.number(),
       })
       .nullable(),
     heads: z.array(z.string()),
@@ -171,6 +174,7 @@ export function bundleRoutes({ database, settings }: ApiContext): Route[] {
             alpha: calibration.alpha,
             scores: calibration.scores,
             mapThreshold: calibration.mapThreshold,
+            threshold: threshold(calibration.scores, calibration.alpha),
           },
           heads: bundle.heads.map(({ name }) => name),
           weightBytes: weights.reduce((sum, { bytes }) => sum + bytes, 0),

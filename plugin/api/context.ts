@@ -1,5 +1,7 @@
 import type { GuardContext, Identify } from '../access/guard.ts';
+import type { DicomPool } from '../../dicom/pool.ts';
 import type { Archive } from '../archive/archive.ts';
+import type { ShownSeries } from '../archive/shown-series.ts';
 import type { Database } from '../database/database.ts';
 import type { EventFeed } from '../events/event-feed.ts';
 import type { JobQueue } from '../jobs/queue.ts';
@@ -16,9 +18,14 @@ export interface ApiContext extends GuardContext {
   database: Database;
   /** Those that studies come from. */
   archives: ReadonlyMap<string, Archive>;
-  queue: Pick<JobQueue, 'request' | 'retry' | 'cancel'>;
+  queue: Pick<JobQueue, 'request' | 'retry' | 'cancel' | 'prioritise'>;
   rules: Pick<RulesWatch, 'state'>;
   schedule: Pick<RetrainingSchedule, 'states' | 'runNow' | 'setPaused'>;
   events: EventFeed;
+  pool: DicomPool;
+  /** Files of what readers look at. */
+  shown: Pick<ShownSeries, 'file'>;
+  /** Stores a sample study; returns its StudyInstanceUID. */
+  loadSample: () => Promise<string>;
   log: Logger;
 }

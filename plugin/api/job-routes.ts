@@ -49,10 +49,13 @@ const requestedSchema = answerSchema(
   }),
 );
 
+/** Higher goes first. */
+const priority = z.number().int().min(-1000).max(1000);
+
 /** Keys of a request for many studies. They give way to what arrives. */
 const requestOptions = {
   limit: z.number().int().min(1).max(100_000),
-  priority: z.number().int().min(-1000).max(1000).default(-10),
+  priority: priority.default(-10),
   dryRun: z.boolean().default(false),
 } satisfies Record<keyof RequestOptions, z.ZodType>;
 
@@ -121,6 +124,16 @@ export function jobRoutes({ database, queue, archives }: ApiContext): Route[] {
       answer: jobSchema,
       problems: [403, 404, 409],
       handle: ({ parameters: { job } }) => change(queue.cancel(job)),
+    }),
+    route({
+      method: 'post',
+      path: '/jobs/{job}/priority',
+      summary: 'Let a job that waits go before others, or after them',
+      parameters: jobParameters,
+      body: z.strictObject({ priority }),
+      answer: jobSchema,
+      problems: [403, 404, 409, 415],
+      handle: ({ parameters: { job }, body }) => change(queue.prioritise(job, body.priority)),
     }),
     route({
       method: 'post',

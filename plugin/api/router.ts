@@ -1,17 +1,18 @@
 import { Router } from 'express';
-import { z } from 'zod';
-import { version } from '../version.ts';
 import { bundleRoutes } from './bundle-routes.ts';
 import type { ApiContext } from './context.ts';
 import { driftRoutes } from './drift-routes.ts';
 import { eventRoutes } from './event-routes.ts';
 import { jobRoutes } from './job-routes.ts';
+import { nodeRoutes } from './node-routes.ts';
 import { openApi } from './openapi.ts';
 import { answerProblem, answerUnknown } from './problem.ts';
-import { answerSchema, mount, route, type Route } from './route.ts';
+import { reportRoutes } from './report-routes.ts';
 import { retrainingRoutes } from './retraining-routes.ts';
+import { mount, type Route } from './route.ts';
 import { ruleRoutes } from './rule-routes.ts';
 import { sessionRoutes } from './session-routes.ts';
+import { sliceRoutes } from './slice-routes.ts';
 import { studyRoutes } from './study-routes.ts';
 
 /** Where the JSON API is below the node's address. */
@@ -20,9 +21,11 @@ export const apiPath = '/api/v1';
 /** Every operation of the API. */
 export function apiRoutes(context: ApiContext): Route[] {
   return [
-    nodeRoute,
+    ...nodeRoutes(context),
     ...sessionRoutes(context),
     ...studyRoutes(context),
+    ...sliceRoutes(context),
+    ...reportRoutes(context),
     ...jobRoutes(context),
     ...bundleRoutes(context),
     ...ruleRoutes(context),
@@ -31,14 +34,6 @@ export function apiRoutes(context: ApiContext): Route[] {
     ...eventRoutes(context),
   ];
 }
-
-const nodeRoute = route({
-  method: 'get',
-  path: '/node',
-  summary: 'What answers here',
-  answer: answerSchema('Node', z.object({ name: z.string(), version: z.string() })),
-  handle: () => ({ name: 'QFAE', version }),
-});
 
 /** The JSON API, and its description at `/openapi.json`. */
 export function apiRouter(context: ApiContext): Router {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Queryable } from '../database/database.ts';
 import { dicomWebPath } from '../dicomweb/router.ts';
 import {
   feedbackHistory,
@@ -21,7 +22,7 @@ const pageLimit = 500;
 
 const time = z.iso.datetime({ offset: true });
 
-const scoreSchema = answerSchema(
+export const scoreSchema = answerSchema(
   'Score',
   z.object({
     rawScore: z.number(),
@@ -44,6 +45,8 @@ const feedbackSchema = answerSchema(
 
 const scoringFields = {
   status: z.enum(scoringStates),
+  /** Of its job; higher goes first. */
+  priority: z.number().int(),
   /** The step that runs, or that failed. */
   step: z.string().nullable(),
   reason: z.string().nullable(),
@@ -174,12 +177,6 @@ const worklistQuery = z.strictObject({
 
 /** Studies with their scores, and what readers say of them. */
 export function studyRoutes({ database }: ApiContext): Route[] {
-  const findStudy = async (archive: string, study: string): Promise<WorklistRow> => {
-    const { rows } = await worklist(database, { archive, study }, 'newest', 1, 0);
-    if (rows.length === 0)
-      throw new Problem(404, `archive ${archive} has no study ${study} that was to be scored`);
-    return rows[0];
-  };
   return [
     route({
       method: 'get',
@@ -200,7 +197,7 @@ export function studyRoutes({ database }: ApiContext): Route[] {
       answer: studyDetailSchema,
       problems: [404],
       async handle({ parameters: { archive, study } }) {
-        const row = await findStudy(archive, study);
+        const row = await findStudy(database, archive, study);
         const scorings = await scoringsOfStudy(database, row);
         return {
           ...describeStudy(row),
@@ -237,10 +234,20 @@ export function studyRoutes({ database }: ApiContext): Route[] {
       answer: feedbackSchema,
       problems: [403, 404, 415],
       async handle({ parameters: { archive, study }, body }) {
-        return describeFeedback(await giveFeedback(database, await findStudy(archive, study), body));
+        return describeFeedback(
+          await giveFeedback(database, await findStudy(database, archive, study), body),
+        );
       },
     }),
   ];
+}
+
+/** @throws Problem 404 */
+export async function findStudy(on: Queryable, archive: string, study: string): Promise<WorklistRow> {
+  const { rows } = await worklist(on, { archive, study }, 'newest', 1, 0);
+  if (rows.length === 0)
+    throw new Problem(404, `archive ${archive} has no study ${study} that was to be scored`);
+  return rows[0];
 }
 
 /** Without anything that names the patient. */
@@ -264,9 +271,10 @@ function describeStudy(row: WorklistRow): z.input<(typeof studyPageSchema)['shap
 }
 
 function describeScoring(scoring: Scoring) {
-  const { state, step, reason, bundle, profile, rule, score, requestedAt, finishedAt } = scoring;
+  const { state, priority, step, reason, bundle, profile, rule, score, requestedAt, finishedAt } = scoring;
   return {
     status: state,
+    priority,
     step,
     reason,
     bundle,

@@ -7,6 +7,7 @@ import { scoringColumns, type Scoring, type ScoringState } from '../jobs/scoring
 export const worklistOrders = {
   percentile: `(score ->> 'percentile')::float desc nulls last, (score ->> 'rawScore')::float desc nulls last,
     "requestedAt" desc`,
+  priority: `priority desc, (score ->> 'percentile')::float desc nulls last, "requestedAt" desc`,
   newest: `"requestedAt" desc`,
   oldest: `"requestedAt"`,
   studyDate: `subject ->> 'studyDate' desc nulls last, "requestedAt" desc`,

@@ -8,6 +8,7 @@ import { calibrateCommand } from './calibrate.ts';
 import { doctorCommand } from './doctor.ts';
 import { evaluateCommand } from './evaluate.ts';
 import { gpuCommand } from './gpu.ts';
+import { initCommand } from './init.ts';
 import { jobsCommand } from './jobs.ts';
 import { pretrainCommand } from './pretrain.ts';
 import { reindexCommand } from './reindex.ts';
@@ -25,6 +26,7 @@ import { validateCommand } from './validate.ts';
 const program = new Command('qfae')
   .description('PACS node for unsupervised anomaly detection')
   .version(version)
+  .addCommand(initCommand())
   .addCommand(serveCommand())
   .addCommand(workerCommand())
   .addCommand(jobsCommand())

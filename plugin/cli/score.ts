@@ -12,6 +12,7 @@ import { chooseRuntime } from '../../inference/provider-choice.ts';
 import { Scorer } from '../../inference/scorer.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { resultContext } from '../scoring/algorithm.ts';
+import { ContactSheet } from '../scoring/contact-sheet.ts';
 import { isPicture, readPicture } from '../scoring/picture.ts';
 import { ResultObjects } from '../scoring/result-objects.ts';
 import { heatmapOf, scoreSeries, type SeriesScore, valuesOf } from '../scoring/score-series.ts';
@@ -139,14 +140,20 @@ class ScoreRun {
     const objects = new ResultObjects(result, bundle, this.#settings.outputs, series, out, (kind) =>
       join(out, kind === 'sc' ? `sc-${this.#pictureNumber()}.dcm` : `${kind}-${this.#nextNumber(kind)}.dcm`),
     );
+    const sheet = new ContactSheet(bundle.title);
     const score = await scoreSeries(this.#pool, this.#scorer, series, {
       ...objects.reporting,
+      each: async (slice) => {
+        await sheet.add(slice);
+        await objects.reporting.each?.(slice);
+      },
       report: async (slice) => {
         await this.#writePicture(heatmapOverlay(slice.heatmap, slice.scored.score, bundle.title));
         await objects.reporting.report(slice);
       },
     });
     await objects.finish(score);
+    await sheet.write(join(out, `contact-sheet-${this.#nextNumber('contact-sheet')}.png`));
     return score;
   }
 

@@ -240,6 +240,18 @@ const migrations: string[][] = [
        primary key (scoring_id, bundle)
      )`,
   ],
+  [
+    // What the study page draws: a row a scored slice, counted from 0. Nothing else needs these rows: they can be
+    // deleted at any time, and go with their scoring.
+    `create table anomaly_map (
+       scoring_id uuid not null references scoring on delete cascade,
+       slice integer not null,
+       grid_to_slice jsonb not null,
+       map bytea not null,
+       reconstruction bytea not null,
+       primary key (scoring_id, slice)
+     )`,
+  ],
 ];
 
 /** Held while the schema is changed; any number that no one else takes. */

@@ -53,7 +53,8 @@ export function parseRendering(parameters: URLSearchParams, thumbnail = false): 
   };
 }
 
-function parseWindow(text: string): Window {
+/** @throws RetrieveError 400 if it is none. */
+export function parseWindow(text: string): Window {
   const [center, width, name = 'linear', ...more] = text.split(',');
   const shape = name.toLowerCase();
   const least = shape === 'linear' ? 1 : Number.MIN_VALUE;

@@ -58,6 +58,10 @@ export function createApp(context: ServerContext): Express {
   if (context.allowedHosts) app.use(requireAllowedHost(context.allowedHosts));
   app.use(limitRate(limits.requestsPerMinute), refuseSlowBodies(limits.stallSeconds * 1000));
   app.use(express.static(fileURLToPath(new URL('../dashboard', import.meta.url))));
+  app.use(
+    '/lit-html',
+    express.static(fileURLToPath(new URL('../../node_modules/lit-html', import.meta.url))),
+  );
   app.use(dicomWebPath, allowOrigins(http.allowedOrigins)); // answers preflights, which carry no credentials
   app.use(guard(context, context.identify));
   app.use(dicomWebPath, dicomWebRouter(context));
@@ -89,7 +93,13 @@ function securityHeaders(encrypted: boolean) {
   return helmet({
     contentSecurityPolicy: {
       useDefaults: false,
-      directives: { 'default-src': ["'self'"], 'frame-ancestors': ["'none'"], 'form-action': ["'self'"] },
+      directives: {
+        'default-src': ["'self'"],
+        'object-src': ["'none'"],
+        'base-uri': ["'none'"],
+        'frame-ancestors': ["'none'"],
+        'form-action': ["'self'"],
+      },
     },
     strictTransportSecurity: encrypted,
   });

@@ -196,6 +196,26 @@ export class JobQueue {
     });
   }
 
+  /**
+   * Gives a job that waits another priority, and lets it be tried at once.
+   *
+   * @throws JobError if there is no such job, or it does not wait.
+   */
+  async prioritise(id: string, priority: number): Promise<Job> {
+    return this.#options.database.transaction(async (transaction) => {
+      const job = await this.#lock(transaction, id);
+      if (job.state !== 'queued') {
+        throw new JobError(
+          'state',
+          `job ${id} is ${job.state}: only one that waits can have another priority`,
+        );
+      }
+      await transaction.query('update scoring set priority = $2 where id = $1', [id, priority]);
+      await this.#send(transaction, id, priority);
+      return (await findJob(transaction, id))!;
+    });
+  }
+
   /** Queues unfinished scorings again that the queue knows nothing of; returns how many. */
   async recoverLost(): Promise<number> {
     const { database, log } = this.#options;

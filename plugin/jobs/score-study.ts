@@ -19,9 +19,10 @@ import { planOf, type Plan } from '../rules/plan.ts';
 import { ruleBook } from '../rules/rule-book.ts';
 import { lookAtStudies, sourceInstances, studyAttributes } from '../rules/study-attributes.ts';
 import { resultContext } from '../scoring/algorithm.ts';
+import { keepMap, keptMap } from '../scoring/kept-map.ts';
 import { ResultObjects } from '../scoring/result-objects.ts';
 import type { ScorerCache } from '../scoring/scorer-cache.ts';
-import { scoreSeries } from '../scoring/score-series.ts';
+import { scoreSeries, type Reporting } from '../scoring/score-series.ts';
 import { candidateSeries } from '../scoring/candidate-series.ts';
 import { selectSeries, type SelectedSeries } from '../scoring/series-selection.ts';
 import { subjectOf } from '../scoring/subject.ts';
@@ -193,7 +194,14 @@ class StudyScoring {
       this.#folder,
       (_kind, sopInstanceUID) => join(this.#folder, `${sopInstanceUID}.result`),
     );
-    const score = await scoreSeries(pool, scorer, series, results.reporting, this.#signal);
+    const reporting: Reporting = {
+      ...results.reporting,
+      each: async (slice) => {
+        await results.reporting.each?.(slice);
+        await keepMap(database, this.#scoring.id, slice.index, await keptMap(slice));
+      },
+    };
+    const score = await scoreSeries(pool, scorer, series, reporting, this.#signal);
     const replaced = predecessor
       ? await Promise.all(
           this.#destinations.map(({ name }) => resultObjectsOf(database, predecessor.id, name)),

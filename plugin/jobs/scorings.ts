@@ -35,6 +35,8 @@ export interface Scoring {
   /** The only clock in the result. */
   requestedAt: Date;
   state: ScoringState;
+  /** Higher goes first. */
+  priority: number;
   /** The step that runs, or that failed. */
   step: string | null;
   /** Why it failed or was not scored. */
@@ -57,7 +59,7 @@ export interface Scoring {
   finishedAt: Date | null;
 }
 
-export const scoringColumns = `id, archive, study_instance_uid as "studyInstanceUID", requested_at as "requestedAt", state, step,
+export const scoringColumns = `id, archive, study_instance_uid as "studyInstanceUID", requested_at as "requestedAt", state, priority, step,
   reason, source_fingerprint as "sourceFingerprint", result_identity as "resultIdentity", bundle, profile, rule,
   source_ae_title as "sourceAETitle", subject, selection,
   score, finished_at as "finishedAt"`;
@@ -151,7 +153,7 @@ export async function beginRun(
 
 /** Changes of a scoring's row. */
 export type ScoringChange = Partial<
-  Omit<Scoring, 'id' | 'archive' | 'studyInstanceUID' | 'requestedAt' | 'sourceAETitle'> & {
+  Omit<Scoring, 'id' | 'archive' | 'studyInstanceUID' | 'requestedAt' | 'priority' | 'sourceAETitle'> & {
     slices: SliceRecord[];
   }
 >;

@@ -20,6 +20,8 @@ export interface ReportedSlice {
   /** Its place among the scored slices, from 0. */
   index: number;
   heatmap: Heatmap;
+  /** What the model made of the slice: 8-bit grey on the map's grid. */
+  reconstruction: Uint8Array;
 }
 
 /** What is done with slices as soon as they are scored: pixels and maps are not kept. */
@@ -61,11 +63,12 @@ export async function scoreSeries(
     };
     slices.push(scored);
     scores.push(scored.score);
-    await reporting.each?.({ scored, index, heatmap });
+    const reported = { scored, index, heatmap, reconstruction: score.reconstruction };
+    await reporting.each?.(reported);
     if (reporting.slices === 'all' || (reporting.slices === 'flagged' && score.flagged)) {
-      await reporting.report({ scored, index, heatmap });
+      await reporting.report(reported);
     }
-    if (!highest || score.rawScore > highest.scored.score.rawScore) highest = { scored, index, heatmap };
+    if (!highest || score.rawScore > highest.scored.score.rawScore) highest = reported;
   }
   if (reporting.slices === 'flagged' && highest && !highest.scored.score.flagged) {
     await reporting.report(highest);

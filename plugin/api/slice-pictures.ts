@@ -1,0 +1,72 @@
+import sharp from 'sharp';
+import { heatmapOverlay } from '../../dicom/sc/heatmap-overlay.ts';
+import { openBundle } from '../../inference/bundle/registry.ts';
+import { calibrationOf } from '../../inference/bundle/schema.ts';
+import { sliceScores, type SliceRecord } from '../jobs/scorings.ts';
+import { heatmapFrom, readKeptMap, type KeptMap } from '../scoring/kept-map.ts';
+import type { ApiContext } from './context.ts';
+import { Problem } from './problem.ts';
+import { findStudy } from './study-routes.ts';
+import type { WorklistRow } from './worklist.ts';
+
+/** A slice of the result that is shown, and where it is counted from 0. */
+export interface FoundSlice {
+  row: WorklistRow;
+  index: number;
+  slice: SliceRecord;
+}
+
+/** Finds slices of results, and what pictures of them are made of. Everything throws a Problem where that is gone. */
+export function slicePictures({ database, settings, archives, pool, shown }: ApiContext) {
+  /** @param number counted from 1 */
+  const find = async ({
+    archive,
+    study,
+    slice: number,
+  }: {
+    archive: string;
+    study: string;
+    slice: number;
+  }): Promise<FoundSlice> => {
+    const row = await findStudy(database, archive, study);
+    const slices = await sliceScores(database, row.id);
+    const slice = slices.at(number - 1);
+    if (!slice) throw new Problem(404, `study ${study} has ${slices.length} scored slices`);
+    return { row, index: number - 1, slice };
+  };
+  /** The file that holds the slice. */
+  const fileOf = async ({ row, slice }: FoundSlice): Promise<string> => {
+    const archive = archives.get(row.archive);
+    const series = row.subject?.seriesInstanceUID;
+    if (!archive || series === undefined)
+      throw new Problem(404, `archive ${row.archive} is not in the settings`);
+    const file = await shown
+      .file(archive, row.studyInstanceUID, series, slice.sopInstanceUID)
+      .catch((error: unknown) => {
+        throw new Problem(502, (error as Error).message);
+      });
+    if (file === undefined)
+      throw new Problem(404, `archive ${row.archive} no longer holds ${slice.sopInstanceUID}`);
+    return file;
+  };
+  const keptMapOf = async ({ row, index }: FoundSlice): Promise<KeptMap> => {
+    const kept = await readKeptMap(database, row.id, index);
+    if (!kept) throw new Problem(404, 'the anomaly maps of this study are not kept any more');
+    return kept;
+  };
+  /** The slice with its heatmap, as the Secondary Capture shows it: a PNG file. */
+  const heatmapOf = async (found: FoundSlice): Promise<Buffer> => {
+    const { frame, score } = found.slice;
+    const kept = await keptMapOf(found);
+    const bundle = await openBundle(settings.data, found.row.bundle ?? '').catch((error: unknown) => {
+      throw new Problem(404, (error as Error).message);
+    });
+    const grey = await pool.readSlice(await fileOf(found), frame, { colour: 'luma' });
+    const heatmap = await heatmapFrom(kept, grey, calibrationOf(bundle).mapThreshold);
+    const { pixels, columns: width, rows: height } = heatmapOverlay(heatmap, score, bundle.title);
+    return sharp(pixels, { raw: { width, height, channels: 3 } })
+      .png()
+      .toBuffer();
+  };
+  return { find, fileOf, keptMapOf, heatmapOf };
+}

@@ -1,0 +1,216 @@
+import { createRequire } from 'node:module';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { AxeResults } from 'axe-core';
+import { chromium, type Browser, type Page } from 'playwright-core';
+import { brainStudy } from '../fixtures/brain-study.ts';
+import { writeMRSeries } from '../fixtures/dicom-series.ts';
+import { startNodeProcess, type NodeProcess } from '../fixtures/node-process.ts';
+import { describeWith } from '../fixtures/required-program.ts';
+import { stow } from '../fixtures/stow.ts';
+import { scoredStudy, worklistEntry } from '../fixtures/worklist.ts';
+import { addBundle, openBundle } from '../inference/bundle/registry.ts';
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+describeWith(['chromium'], 'the dashboard, in Chromium', () => {
+  let folder: string;
+  let node: NodeProcess;
+  let browser: Browser;
+  let page: Page;
+  /** StudyInstanceUID of the study that the tests look at. */
+  let listed: string;
+  /** What the browser complained of. */
+  let complaints: string[];
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'qfae-dashboard-'));
+    node = await startNodeProcess({ QFAE_ARRIVAL_QUIET_SECONDS: '1' });
+    browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
+    page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+    page.setDefaultTimeout(60_000);
+    page.on('pageerror', (error) => complaints.push(error.message));
+    page.on('console', (message) => {
+      if (message.type() === 'error') complaints.push(message.text());
+    });
+  }, 180_000);
+
+  beforeEach(() => {
+    complaints = [];
+  });
+
+  afterEach(() => {
+    expect(complaints).toEqual([]);
+  });
+
+  afterAll(async () => {
+    await browser.close();
+    await node.stop();
+    rmSync(folder, { recursive: true });
+  }, 60_000);
+
+  /** A small study, sent and scored or failed. */
+  async function send(name: string, attributes: Record<string, unknown> = {}) {
+    const study = brainStudy({ seed: 1, slices: 4, rows: 96, columns: 96 });
+    const series = await writeMRSeries(join(folder, name), study, { name, attributes });
+    const answer = await stow(
+      node.dicomWebUrl,
+      series.map(({ bytes }) => bytes),
+    );
+    expect(answer.status).toBe(200);
+    return scoredStudy(node.url, series[0].studyInstanceUID, undefined, 120);
+  }
+
+  const open = async (address: string, heading: string) => {
+    await page.goto(`${node.url}/${address}`);
+    await page.getByRole('heading', { level: 1, name: heading }).waitFor();
+  };
+
+  /** Serious findings of axe on the page as it is. */
+  async function seriousFindings(): Promise<string[]> {
+    await page.evaluate(axe); // by the debugger, which the page's policy does not bind
+    const results = await page.evaluate<AxeResults>('axe.run()');
+    return results.violations
+      .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+      .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
+  }
+
+  /** The pixels of a canvas. */
+  const pixelsOf = (selector: string) =>
+    page.evaluate<number[]>(
+      `(() => { const c = document.querySelector('${selector}');
+         return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data] })()`,
+    );
+
+  const coloured = (pixels: number[]) =>
+    pixels.filter((value, i) => i % 4 === 0 && Math.abs(value - pixels[i + 2]) > 8).length;
+
+  test('says at the first start what it is, and loads a sample study, which turns up in the worklist', async () => {
+    await open('', 'Worklist');
+    await page.getByRole('link', { name: 'load a sample study' }).click();
+    await page.getByText('random weights').waitFor();
+    expect(await seriousFindings()).toEqual([]);
+    await page.getByRole('button', { name: 'Load a sample study' }).click();
+    await page.getByText('The sample is here').waitFor();
+    await page.getByRole('link', { name: 'Worklist', exact: true }).click();
+    await page.getByText('scored', { exact: true }).waitFor({ timeout: 240_000 }); // by the events alone
+    await page.getByRole('img', { name: 'heatmap 1' }).waitFor();
+    expect(await seriousFindings()).toEqual([]);
+  }, 300_000);
+
+  test('lists studies by anomaly, by filters, by keys', async () => {
+    const { studyInstanceUID } = await send('Listed', { StudyDescription: 'Another head' });
+    listed = studyInstanceUID;
+    await open('', 'Worklist');
+    await page.getByText('2 studies').waitFor();
+    const percentiles = (await page.locator('.percentile').allInnerTexts()).map(Number);
+    expect(percentiles).toEqual(percentiles.toSorted((a, b) => b - a));
+    await page.getByLabel('Study UID').fill(studyInstanceUID);
+    await page.keyboard.press('Enter');
+    await page.getByText('1 study').waitFor();
+    await page.getByRole('heading', { level: 1 }).click();
+    await page.keyboard.press('x');
+    await page.getByText('2 studies').waitFor();
+    await page.keyboard.press('ArrowDown');
+    const chosen = await page.locator('tr.chosen a').getAttribute('href');
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: /^Slice/ }).waitFor();
+    expect(page.url()).toContain(chosen);
+  }, 240_000);
+
+  test('shows slices with the heatmap over them, as the Secondary Capture does, and what the model made of them', async () => {
+    await open(`#/study/local/${listed}?slice=2`, 'Another head');
+    await page.getByRole('heading', { name: 'Slice 2 of 4' }).waitFor();
+    await page.waitForFunction("document.querySelector('#slice').width === 96");
+    const withMap = await pixelsOf('#slice');
+    expect(coloured(withMap)).toBeGreaterThan(100);
+
+    await page.keyboard.press('h');
+    const grey = await pixelsOf('#slice');
+    expect(coloured(grey)).toBe(0);
+    await page.keyboard.press('h');
+    expect(await pixelsOf('#slice')).toEqual(withMap);
+
+    await page.getByLabel('Threshold').fill('1.95');
+    expect(coloured(await pixelsOf('#slice'))).toBeLessThan(coloured(withMap));
+
+    await page.keyboard.press('r');
+    await page.waitForFunction("document.querySelector('#reconstruction').width === 96");
+    expect(new Set(await pixelsOf('#reconstruction')).size).toBeGreaterThan(10);
+
+    await page.locator('#slice').hover();
+    await page.mouse.wheel(0, 1);
+    await page.getByRole('heading', { name: 'Slice 3 of 4' }).waitFor();
+    await page.keyboard.press('Home');
+    await page.getByRole('heading', { name: 'Slice 1 of 4' }).waitFor();
+
+    const rendered = page.waitForResponse(/slices\/1\/image\?window=/);
+    await page.getByLabel('Window width').fill('200');
+    expect((await rendered).status()).toBe(200);
+    await page.getByText(/Raw scores of 39 normal studies.*this study/).waitFor();
+    expect(await seriousFindings()).toEqual([]);
+  }, 240_000);
+
+  test('keeps what a reader says, with a name', async () => {
+    await open(`#/study/local/${listed}`, 'Another head');
+    await page.getByRole('button', { name: 'Confirm abnormal' }).click();
+    await page.getByRole('alert').getByText('Say who reads').waitFor();
+    await page.getByLabel('Reader').fill('Dr. A');
+    await page.getByLabel('Comment').fill('Seen before.');
+    await page.getByRole('button', { name: 'Confirm abnormal' }).click();
+    await page.getByText('Kept: abnormal.').waitFor();
+    expect(await worklistEntry(node.url, listed)).toMatchObject({
+      feedback: { label: 'abnormal', reader: 'Dr. A', comment: 'Seen before.' },
+    });
+    await page.getByRole('button', { name: 'Take back' }).click();
+    await page.getByText('Taken back.').waitFor();
+    expect(await worklistEntry(node.url, listed)).toMatchObject({
+      feedback: { label: 'withdrawn' },
+    });
+  }, 240_000);
+
+  test('shows the step at which a job failed, and tries it again', async () => {
+    const failed = await send('Broken', { Rows: 200 }); // more than it has pixels for
+    expect(failed.status).toBe('failed');
+    await open('#/jobs?state=failed', 'Jobs');
+    await page.getByText(/failed at step/).waitFor();
+    expect(await seriousFindings()).toEqual([]);
+    const retried = page.waitForResponse(/\/retry$/);
+    await page.getByRole('button', { name: 'Retry' }).click();
+    expect((await retried).status()).toBe(200);
+    await page.getByText('0 jobs').waitFor(); // it waits, or runs
+    await page.getByText('1 job').waitFor(); // it has failed again
+  }, 240_000);
+
+  test('promotes a bundle, compares it with the one before, and goes back to that', async () => {
+    const { id, ...manifest } = await openBundle(node.data, 'untrained');
+    const next = await addBundle(node.data, { ...manifest, title: 'The next one (UNTRAINED)' });
+    await open('#/bundles', 'Bundles');
+    await page.getByLabel(`Compare ${id}`).check();
+    await page.getByLabel(`Compare ${next.id}`).check();
+    await page.getByRole('heading', { name: 'Compared' }).waitFor();
+    expect(await page.locator('.cards dl').count()).toBe(2);
+    expect(await seriousFindings()).toEqual([]);
+    await page.getByRole('button', { name: 'Promote' }).click();
+    await page.getByText(`Scored by ${next.id}`).waitFor();
+    await page.getByRole('button', { name: `Roll back to ${id}` }).click();
+    await page.getByText(`Scored by ${id}`).waitFor();
+    await page.getByRole('link', { name: 'The next one (UNTRAINED)' }).click();
+    await page.getByRole('heading', { level: 1, name: 'The next one' }).waitFor();
+  }, 240_000);
+
+  test('fits a phone', async () => {
+    await page.setViewportSize({ width: 360, height: 740 });
+    for (const [address, heading] of [
+      ['#/', 'Worklist'],
+      ['#/jobs', 'Jobs'],
+      ['#/bundles', 'Bundles'],
+      ['#/start', 'Set up'],
+    ]) {
+      await open(address, heading);
+      expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(360);
+      expect(await seriousFindings()).toEqual([]);
+    }
+  }, 240_000);
+});

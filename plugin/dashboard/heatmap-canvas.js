@@ -1,0 +1,51 @@
+/** Larger maps are drawn at this many pixels and enlarged. */
+const largestSide = 1024;
+
+/**
+ * Draws a slice and its anomaly map over it, as the Secondary Capture does it: the stronger, the less transparent.
+ *
+ * @param canvas gets the slice's own size
+ * @param image the slice in grey
+ * @param map picture of the map on the model's grid, or undefined
+ * @param gridToSlice 2×3 affine
+ * @param style of the API's /heatmap-style
+ * @param opacity of the strongest values
+ * @param threshold below which nothing is drawn, in multiples of the map's threshold
+ */
+export function drawHeatmap(canvas, image, { map, gridToSlice, style, opacity, threshold }) {
+  const { width, height } = image;
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  const context = canvas.getContext('2d');
+  context.drawImage(image, 0, 0);
+  if (!map) return;
+  const overlay = coloured(map, gridToSlice, { width, height }, palette(style, opacity, threshold));
+  context.drawImage(overlay, 0, 0, width, height);
+}
+
+/** The map on the slice's grid, interpolated first and coloured then: colours between two values are theirs. */
+function coloured(map, [a, b, c, d, e, f], { width, height }, colours) {
+  const shrink = Math.min(1, largestSide / Math.max(width, height));
+  const canvas = new OffscreenCanvas(Math.round(width * shrink), Math.round(height * shrink));
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+  context.setTransform(a * shrink, d * shrink, b * shrink, e * shrink, c * shrink, f * shrink);
+  context.drawImage(map, 0, 0);
+  const picture = context.getImageData(0, 0, canvas.width, canvas.height);
+  const pixels = new Uint32Array(picture.data.buffer);
+  // The map is grey: its lowest byte is its value; where it does not reach, all is 0.
+  for (let i = 0; i < pixels.length; i++) pixels[i] = pixels[i] === 0 ? 0 : colours[pixels[i] & 255];
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  context.putImageData(picture, 0, 0);
+  return canvas;
+}
+
+/** 256 colours with their opacity, as the bytes of a canvas. */
+function palette({ colours, scaleEnd }, opacity, threshold) {
+  const bytes = new Uint8ClampedArray(4 * 256);
+  const below = threshold / scaleEnd;
+  for (let value = 0; value < 256; value++) {
+    const strength = value / 255;
+    bytes.set(colours.slice(3 * value, 3 * value + 3), 4 * value);
+    bytes[4 * value + 3] = (255 * opacity * (strength - below)) / (1 - below);
+  }
+  return new Uint32Array(bytes.buffer);
+}
