@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { version } from '../version.ts';
+import { hasViewer } from '../viewer/install.ts';
 import type { ApiContext } from './context.ts';
 import { answerSchema, route, type Route } from './route.ts';
 
@@ -21,7 +22,7 @@ export function nodeRoutes({ settings, archives, loadSample }: ApiContext): Rout
           archives: z.array(z.string()),
           /** A study is complete when nothing of it has arrived for so long. */
           quietSeconds: z.number(),
-          /** Whether OHIF is served at /viewer/. */
+          /** Whether OHIF is served at /viewer. */
           viewer: z.boolean(),
         }),
       ),
@@ -31,7 +32,7 @@ export function nodeRoutes({ settings, archives, loadSample }: ApiContext): Rout
         bundle: settings.bundle,
         archives: [...archives.keys()],
         quietSeconds: settings.arrival.quietSeconds,
-        viewer: false,
+        viewer: hasViewer(settings.data),
       }),
     }),
     route({

@@ -101,10 +101,7 @@ export function sliceRoutes(context: ApiContext): Route[] {
           ...(query.window !== undefined && { window: windowOf(query.window) }),
         };
         const { frame } = found.slice;
-        sendPicture(
-          response,
-          await renderFrame(pool, await fileOf(found), frame, rendering, 'image/png'),
-        );
+        sendPicture(response, await renderFrame(pool, await fileOf(found), frame, rendering, 'image/png'));
         return undefined;
       },
     }),

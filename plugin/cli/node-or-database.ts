@@ -11,7 +11,7 @@ import { JobQueue } from '../jobs/queue.ts';
 import { createLog } from '../log.ts';
 import { loadSettings, type Settings } from '../settings.ts';
 
-/** Sends a request to the JSON API; returns the body of the answer. Throws what a problem says. */
+/** Sends a request to the API; returns the body of the answer: JSON, or a page as text. Throws what a problem says. */
 export type CallApi = (method: 'GET' | 'POST', path: string, body?: object) => Promise<unknown>;
 
 /** A command that was killed leaves a token behind that is valid for this long. */
@@ -60,7 +60,7 @@ export async function withNodeOrDatabase(
  * The API of the node on this machine. Whoever may write its data folder may do what it does: a token is made for
  * this command, and revoked when it has ended.
  */
-async function askNode(settings: Settings, body: (call: CallApi) => Promise<void>): Promise<void> {
+export async function askNode(settings: Settings, body: (call: CallApi) => Promise<void>): Promise<void> {
   const { url, dispatcher } = ownNode(settings);
   const root = `${url}${apiPath}`;
   const folder = tokenFolder(settings.data);
@@ -84,6 +84,7 @@ async function askNode(settings: Settings, body: (call: CallApi) => Promise<void
           cause: error,
         });
       });
+      if (answer.headers.get('content-type')?.startsWith('text/html')) return answer.text();
       const received = (await answer.json()) as { detail?: string; title?: string };
       if (!answer.ok) {
         throw new Error(received.detail ?? received.title ?? `${root} answered ${answer.status}`);

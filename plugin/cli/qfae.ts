@@ -13,6 +13,7 @@ import { jobsCommand } from './jobs.ts';
 import { pretrainCommand } from './pretrain.ts';
 import { reindexCommand } from './reindex.ts';
 import { retrainCommand } from './retrain.ts';
+import { reportCommand } from './report.ts';
 import { rulesCommand } from './rules.ts';
 import { scheduleCommand } from './schedule.ts';
 import { scoreCommand } from './score.ts';
@@ -22,6 +23,7 @@ import { trainCommand } from './train.ts';
 import { workerCommand } from './worker.ts';
 import { weightsCommand } from './weights.ts';
 import { validateCommand } from './validate.ts';
+import { viewerCommand } from './viewer.ts';
 
 const program = new Command('qfae')
   .description('PACS node for unsupervised anomaly detection')
@@ -41,11 +43,13 @@ const program = new Command('qfae')
   .addCommand(retrainCommand())
   .addCommand(scheduleCommand())
   .addCommand(bundlesCommand())
+  .addCommand(reportCommand())
   .addCommand(rulesCommand())
   .addCommand(weightsCommand())
   .addCommand(tokenCommand())
   .addCommand(doctorCommand())
   .addCommand(gpuCommand())
+  .addCommand(viewerCommand())
   .addCommand(validateCommand());
 overrideExit(program);
 

@@ -125,7 +125,7 @@ class Dashboard {
               html`<a href=${address} aria-current=${here === address ? 'page' : nothing}>${name}</a>`,
           )}
           ${
-            this.session.name
+            this.session.required && this.session.name
               ? html`<button class="quiet" @click=${() => this.attempt(signOut)}>
                   ${this.session.name}: sign out
                 </button>`

@@ -17,6 +17,7 @@ import type { Metrics } from '../metrics/metrics.ts';
 import type { Settings } from '../settings.ts';
 import { readCertificate } from './certificate.ts';
 import { apiPath, apiRouter } from '../api/router.ts';
+import { viewerRouter } from '../viewer/router.ts';
 
 /** What the HTTP service needs of the node. */
 export interface ServerContext extends DicomWebContext, ApiContext {
@@ -62,6 +63,7 @@ export function createApp(context: ServerContext): Express {
     '/lit-html',
     express.static(fileURLToPath(new URL('../../node_modules/lit-html', import.meta.url))),
   );
+  app.use(viewerRouter(context.settings.data));
   app.use(dicomWebPath, allowOrigins(http.allowedOrigins)); // answers preflights, which carry no credentials
   app.use(guard(context, context.identify));
   app.use(dicomWebPath, dicomWebRouter(context));

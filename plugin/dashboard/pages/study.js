@@ -46,7 +46,8 @@ export class StudyPage {
     this.#dashboard = dashboard;
     this.#archive = archive;
     this.#uid = uid;
-    this.#reader = sessionStorage.getItem('reader') ?? dashboard.session.name ?? '';
+    this.#reader =
+      sessionStorage.getItem('reader') ?? (dashboard.session.required ? dashboard.session.name : '');
     const slice = Number(query.get('slice'));
     if (slice >= 1) this.#index = slice - 1;
   }
@@ -236,7 +237,7 @@ export class StudyPage {
 
   #range(label, low, high, step, value, set) {
     return html`<label
-      >${label} <output>${significant(value)}</output>
+      >${label}
       <input
         type="range"
         min=${low}
@@ -244,7 +245,8 @@ export class StudyPage {
         step=${step}
         .value=${String(value)}
         @input=${(event) => set(Number(event.target.value))}
-    /></label>`;
+      /><output>${significant(value)}</output></label
+    >`;
   }
 
   #feedbackView() {
@@ -308,7 +310,7 @@ export class StudyPage {
         ${bundle ? html`by <a href="#/bundle/${bundle}">${bundle}</a>` : nothing}${rule ? html`, rule “${rule}”` : nothing}
       </p>
       ${this.#study.status === 'scored' ? html`<p><a href="/api/v1${this.#path('/report')}">Report on one page</a></p>` : nothing}
-      ${this.#viewer ? html`<p><a class="button" href="/viewer/viewer?StudyInstanceUIDs=${this.#uid}">Open in OHIF</a></p>` : nothing}
+      ${this.#viewer && this.#archive === 'local' ? html`<p><a class="button" href="/viewer?StudyInstanceUIDs=${this.#uid}">Open in OHIF</a></p>` : nothing}
       <ul class="small">
         ${scorings.map(
           ({ status, step, reason, requestedAt, score }) =>
