@@ -1,5 +1,5 @@
 import type { DicomJson } from '../../dicom/dicom-json.ts';
-import type { ResultObject } from '../../dicom/result.ts';
+import type { ResultObject, ScoreValues } from '../../dicom/result.ts';
 
 /** An instance as a query names it. */
 export interface InstanceReference {
@@ -48,6 +48,9 @@ export interface Destination {
 
   /** Breaks off requests that are under way. */
   close(): Promise<void>;
+
+  /** Writes what came of a study where its users see it without opening it, if there is such a place. */
+  note?(studyInstanceUID: string, score: ScoreValues): Promise<void>;
 
   /** Deletes what an earlier result left, where that is permitted; true if it did. */
   remove(studyInstanceUID: string, objects: InstanceReference[]): Promise<boolean>;

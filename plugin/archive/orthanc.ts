@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { ScoreValues } from '../../dicom/result.ts';
 import { Agent, fetch, type RequestInit } from 'undici';
 import { noteArrival } from '../arrival/arrivals.ts';
 import { ownObjects } from '../jobs/scorings.ts';
@@ -32,6 +33,11 @@ interface OrthancStudy {
 
 /** Name under which Orthanc appears among the archives. */
 export const orthancArchiveName = 'orthanc';
+
+/** User-defined metadata of a study that holds its percentile: such numbers are from 1024 to 65535. */
+export const percentileMetadata = 8780;
+/** Of flagged studies, where Orthanc has labels (from 1.12). */
+const flaggedLabel = 'qfae-flagged';
 
 /** How many changes are asked for at once. */
 const pageSize = 500;
@@ -114,6 +120,28 @@ export class OrthancArchive extends DicomWebArchive {
         if (answer.ok && text === value) found.push(MainDicomTags.StudyInstanceUID);
       }
       if (page.length < pageSize) return found;
+    }
+  }
+
+  /** The percentile as metadata of the study, and a label on it where it is flagged. */
+  async note(studyInstanceUID: string, { percentile, flagged }: ScoreValues): Promise<void> {
+    const found = await this.#json<{ Type: string; ID: string }[]>('/tools/lookup', {
+      method: 'POST',
+      body: studyInstanceUID,
+    });
+    const system = await this.#json<{ Capabilities?: { HasLabels?: boolean } }>('/system');
+    for (const { ID } of found.filter(({ Type }) => Type === 'Study')) {
+      const changes = [
+        { method: 'PUT', path: `/studies/${ID}/metadata/${percentileMetadata}`, body: percentile.toFixed(2) },
+        ...(system.Capabilities?.HasLabels
+          ? [{ method: flagged ? 'PUT' : 'DELETE', path: `/studies/${ID}/labels/${flaggedLabel}` }]
+          : []),
+      ];
+      for (const { path, ...init } of changes) {
+        const answer = await this.#fetch(path, init);
+        await answer.body?.cancel();
+        if (!answer.ok) throw new Error(`${this.name}: ${init.method} ${path} was answered ${answer.status}`);
+      }
     }
   }
 

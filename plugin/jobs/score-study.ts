@@ -221,6 +221,14 @@ class StudyScoring {
         rejectionNote: (rejected) => rejectionNote(result, series.instances[0].header.dataset, rejected),
       });
     }
+    for (const destination of this.#destinations) {
+      await destination.note?.(this.#scoring.studyInstanceUID, score.study).catch((error: unknown) => {
+        this.#log.warn(
+          { error, archive: destination.name },
+          'the percentile could not be noted beside the study',
+        );
+      });
+    }
     await this.#finish({
       state: 'scored',
       score: score.study,

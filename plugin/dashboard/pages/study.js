@@ -75,6 +75,8 @@ export class StudyPage {
   }
 
   close() {
+    this.#latest++; // what is still on its way is not drawn
+    this.#drawn = undefined;
     for (const picture of this.#pictures.values())
       void picture.then(
         (kept) => kept.close?.(),
