@@ -11,7 +11,10 @@ const onOrOff = z.enum(['on', 'off']);
 /** An address without credentials in it: those are settings of their own. */
 const httpAddress = z
   .url({ protocol: /^https?$/ })
-  .refine((url) => (URL.parse(url)?.username ?? '') === '', 'give username and password as settings of their own');
+  .refine(
+    (url) => (URL.parse(url)?.username ?? '') === '',
+    'give username and password as settings of their own',
+  );
 /** PS3.5 6.2: at most 16 characters, not only spaces, no backslash and no control characters. */
 const aeTitle = z.string().regex(/^(?=.*[^ ])[ -[\]-~]{1,16}$/, 'not an AE title');
 /** Names of archives that have their own settings. */
