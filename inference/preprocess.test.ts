@@ -1,5 +1,5 @@
 import { golden, maxError, openGolden } from '../fixtures/golden.ts';
-import { gridToSlice, normalise, resize } from './preprocess.ts';
+import { denormalise, gridToSlice, normalise, resize } from './preprocess.ts';
 import { readBytes } from './safetensors.ts';
 
 const SIZE = 112;
@@ -56,4 +56,16 @@ test('a slice whose pixels are missing is refused', () => {
   expect(() => resize({ rows: 2, columns: 2, pixels: new Uint8Array(3) }, SIZE)).toThrow(
     'a slice of 2 × 2 cannot have 3 pixels',
   );
+});
+
+test('the released code’s input becomes the bytes again that it was made of; what lies outside of them is cut', async () => {
+  const resized = await planes('forward', 'u8');
+  const normalised = await golden('forward', 'x');
+  const n = SIZE * SIZE;
+  resized.forEach(({ pixels }, i) => {
+    const three = new Float32Array(3 * n);
+    for (const channel of [0, 1, 2]) three.set(normalised.subarray(i * n, (i + 1) * n), channel * n);
+    expect(maxError(denormalise(three, NORMALISATION), pixels)).toBe(0);
+  });
+  expect([...denormalise(new Float32Array([-9, 9, -9, 9, -9, 9]), NORMALISATION)]).toEqual([0, 255]);
 });
