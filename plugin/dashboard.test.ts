@@ -120,9 +120,11 @@ describeWith(['chromium'], 'the dashboard, in Chromium', () => {
   }, 900_000);
 
   test('shows slices with the heatmap over them, as the Secondary Capture does, and what the model made of them', async () => {
+    await open('', 'Worklist');
     await open(`#/study/local/${listed}?slice=2`, 'Another head');
     await page.getByRole('heading', { name: 'Slice 2 of 4' }).waitFor();
-    await page.waitForFunction("document.querySelector('#slice').width === 96");
+    await page.locator('.pictures[aria-busy=false]').waitFor();
+    expect(await page.evaluate("document.querySelector('#slice').width")).toBe(96);
     await page.getByRole('slider', { name: 'Opacity' }).fill('1');
     await page.getByRole('slider', { name: 'Threshold' }).fill('0');
     const withMap = await pixelsOf('#slice');

@@ -166,6 +166,7 @@ export class StudyPage {
       </h2>
       <div
         class="pictures"
+        aria-busy=${this.#drawn?.index !== this.#index}
         @wheel=${(event) => this.#wheel(event)}
         @pointermove=${(event) => this.#drag(event)}
       >
@@ -359,7 +360,7 @@ export class StudyPage {
       slice.gridToSlice && kept('/reconstruction'),
     ]);
     if (turn !== this.#latest) return;
-    this.#drawn = { image, map, reconstruction };
+    this.#drawn = { index, image, map, reconstruction };
     this.#dashboard.update();
     this.#draw();
     for (const next of [index + 1, index - 1]) {
