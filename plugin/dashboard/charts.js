@@ -68,10 +68,11 @@ export function histogram(scores, threshold, score) {
  * Values in order with a threshold; points above it are triangles.
  *
  * @param points `{ value, above }`
+ * @param options.thresholdName what stands at its line
  * @param options.chosen index of the point that is marked
  * @param options.choose told which point was clicked
  */
-export function line(points, { label, threshold, chosen, choose }) {
+export function line(points, { label, threshold, thresholdName = 'threshold', chosen, choose }) {
   const values = [...points.map(({ value }) => value), ...(threshold === undefined ? [] : [threshold])];
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const x = scale(0, points.length - 1, margin.left + 6, width - margin.right - 6);
@@ -89,7 +90,7 @@ export function line(points, { label, threshold, chosen, choose }) {
         threshold === undefined
           ? nothing
           : svg`<line class="threshold" x1=${margin.left} x2=${width - margin.right} y1=${y(threshold)} y2=${y(threshold)}></line>
-            <text class="threshold" x=${width - margin.right} y=${y(threshold) - 4} text-anchor="end">threshold</text>`
+            <text class="threshold" x=${width - margin.right} y=${y(threshold) - 4} text-anchor="end">${thresholdName}</text>`
       }
       <polyline class="line" points=${points.map(({ value }, i) => `${x(i)},${y(value)}`).join(' ')}></polyline>
       ${points.map(({ value, above }, i) =>

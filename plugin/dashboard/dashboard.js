@@ -2,6 +2,7 @@ import { html, nothing, render } from '/lit-html/lit-html.js';
 import { change, read } from './api.js';
 import { BundlePage } from './pages/bundle.js';
 import { BundlesPage } from './pages/bundles.js';
+import { DriftPage } from './pages/drift.js';
 import { JobsPage } from './pages/jobs.js';
 import { StartPage } from './pages/start.js';
 import { StudyPage } from './pages/study.js';
@@ -17,6 +18,7 @@ const pages = {
   jobs: JobsPage,
   bundles: BundlesPage,
   bundle: BundlePage,
+  drift: DriftPage,
   start: StartPage,
 };
 
@@ -24,6 +26,7 @@ const navigation = [
   ['#/', 'Worklist', 'w'],
   ['#/jobs', 'Jobs', 'g'],
   ['#/bundles', 'Bundles', 'b'],
+  ['#/drift', 'Drift', 'd'],
   ['#/start', 'Set up', 's'],
 ];
 

@@ -48,6 +48,12 @@ test('studies go when nothing of them came for long enough, unless they wait; by
      values ('local', '1.2', '1.3', $1, '1.4', gen_random_uuid(), 0)`,
     [old],
   );
+  await database.query(
+    `with kept as (
+       insert into scoring (archive, study_instance_uid, requested_at, state) values ('local', $1, $2, 'scored') returning id)
+     insert into anomaly_map select id, 0, '[1, 0, 0, 0, 1, 0]', '', '' from kept`,
+    [old, now],
+  );
   const pass = (keys: object, at: Date) => applyRetention(database, store, folder, retention(keys), at);
   expect(await pass({}, inDays(10_000))).toMatchObject({ studies: 0, scorings: 0 });
   expect(await pass({ studiesDays: 30 }, inDays(29))).toMatchObject({ studies: 0 });
@@ -61,6 +67,8 @@ test('studies go when nothing of them came for long enough, unless they wait; by
   expect(await database.query('select 1 from result_object where study_instance_uid = $1', [old])).toEqual(
     [],
   );
+  expect(await database.query('select 1 from anomaly_map')).toEqual([]);
+  await database.query('delete from scoring');
   expect(await store.find(waiting)).toHaveLength(1);
 });
 

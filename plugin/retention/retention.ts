@@ -47,6 +47,11 @@ export async function applyRetention(
         localArchiveName,
         uid,
       ]);
+      await database.query(
+        `delete from anomaly_map using scoring
+         where scoring_id = scoring.id and archive = $1 and study_instance_uid = $2`,
+        [localArchiveName, uid],
+      );
       removed.studies++;
     }
   }
