@@ -4,7 +4,6 @@ import { hostname } from 'node:os';
 import { Server as TlsServer } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DicomPool } from '../dicom/pool.ts';
-import { ensureUntrained } from '../inference/bundle/untrained.ts';
 import { chooseRuntime } from '../inference/provider-choice.ts';
 import { requiresAuthentication } from './access/exposure.ts';
 import { identifier } from './access/guard.ts';
@@ -17,6 +16,7 @@ import { localArchive } from './archive/local-archive.ts';
 import { watchArchive } from './arrival/watch.ts';
 import { discardUnfinished, openDataFolder } from './data-folder/data-folder.ts';
 import { lockFolder } from '../inference/folder-lock.ts';
+import { ensureShippedBundles } from './data-folder/shipped-bundles.ts';
 import type { Database } from './database/database.ts';
 import { openDatabase } from './database/open-database.ts';
 import { storeSampleStudy } from './demo/sample-study.ts';
@@ -70,7 +70,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
       lock.release();
     });
     discardUnfinished(folder);
-    await ensureUntrained(folder.root);
+    await ensureShippedBundles(folder.root);
 
     // Closed last: a batch that runs cannot be broken off.
     const { provider, precision, passedOver } = await chooseRuntime(settings.inference);

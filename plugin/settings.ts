@@ -188,7 +188,7 @@ export const settingsSchema = z.strictObject({
   /** File of rules; default: `rules.yaml` beside the settings, if it is there. */
   rules: z.string().min(1).optional(),
   /** Bundle that scores: an ID, or a name (the promoted one of that name). */
-  bundle: z.string().min(1).default('untrained'),
+  bundle: z.string().min(1).default('brain-t1-demo'),
   jobs: z
     .strictObject({
       /** Whether the node itself scores, or leaves it to workers. */

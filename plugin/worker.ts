@@ -1,12 +1,12 @@
 import { hostname } from 'node:os';
 import { DicomPool } from '../dicom/pool.ts';
 import { bundleID } from '../inference/bundle/registry.ts';
-import { ensureUntrained } from '../inference/bundle/untrained.ts';
 import { chooseRuntime } from '../inference/provider-choice.ts';
 import { openArchives } from './archive/archives.ts';
 import { nodeStore } from './archive/node-store.ts';
 import { discardUnfinished, openDataFolder } from './data-folder/data-folder.ts';
 import { lockFolder } from '../inference/folder-lock.ts';
+import { ensureShippedBundles } from './data-folder/shipped-bundles.ts';
 import { openPostgres } from './database/postgres.ts';
 import { JobQueue } from './jobs/queue.ts';
 import { scoreStudyJob } from './jobs/score-study.ts';
@@ -45,7 +45,7 @@ export async function startWorker(settings: Settings, log: Logger): Promise<{ st
       lock.release();
     });
     discardUnfinished(folder);
-    await ensureUntrained(folder.root);
+    await ensureShippedBundles(folder.root);
     const bundle = await bundleID(folder.root, settings.bundle);
     const { provider, precision, passedOver } = await chooseRuntime(settings.inference);
     log.info({ bundle, provider, precision, passedOver }, 'the model runs on');

@@ -79,3 +79,17 @@ test('a variant depends on its numbers alone', () => {
   expect(variant(1)).toEqual(variant(1));
   expect(variant(1)).not.toEqual(variant(2));
 });
+
+test('without the vertical flip a variant is the flipped one, turned back', () => {
+  const picture = Uint8Array.from({ length: SIZE * SIZE }, (_, i) => (i * 7 + (i >> 5)) % 251);
+  const flipped = Array.from({ length: 8 }, (_, seed) => {
+    const [free, upright] = [true, false].map((flip) =>
+      augment(picture, SIZE, uniformStream(seed, 'flip', 0), flip),
+    );
+    if (Buffer.from(free).equals(upright)) return false;
+    expect(Buffer.from(flipRows(free, SIZE)).equals(upright)).toBe(true);
+    return true;
+  });
+  expect(flipped).toContain(true);
+  expect(flipped).toContain(false);
+});

@@ -18,16 +18,18 @@ const INTENSITY = [0.9, 1.1] as const;
 
 /**
  * One random variant of a grey picture on the model's size × size grid, bytes: resized crop, rotation, vertical flip,
- * brightness and contrast in random order, each as torchvision computes it on bytes.
+ * brightness and contrast in random order, each as torchvision computes it on bytes. The same numbers are drawn with
+ * and without the flip.
  */
 export function augment(
   whole: Uint8Array<ArrayBuffer>,
   size: number,
   random: () => number,
+  verticalFlip = true,
 ): Uint8Array<ArrayBuffer> {
   let pixels = resizedCrop(whole, size, randomCrop(size, random));
   pixels = rotate(pixels, size, uniform(random, -ROTATION_DEGREES, ROTATION_DEGREES));
-  if (random() < 0.5) pixels = flipRows(pixels, size);
+  if (random() < 0.5 && verticalFlip) pixels = flipRows(pixels, size);
   const brightness = uniform(random, ...INTENSITY);
   const contrast = uniform(random, ...INTENSITY);
   const brighten = () => {

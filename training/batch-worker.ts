@@ -7,7 +7,7 @@ import type { PreparationOptions, PreparationReply, PreparationTask } from './ba
 import { uniformStream } from './philox.ts';
 import { SliceCache } from './slice-cache.ts';
 
-const { cacheFolder, imageSize, preprocessing, seed } = workerData as PreparationOptions;
+const { cacheFolder, imageSize, preprocessing, seed, verticalFlip } = workerData as PreparationOptions;
 const port = parentPort!;
 const cache = SliceCache.open(cacheFolder);
 
@@ -17,7 +17,8 @@ async function prepareBatch(slices: PreparationTask['slices']): Promise<Float32A
   for (const [i, { slice, position }] of slices.entries()) {
     const random = uniformStream(seed, 'augmentation', position);
     const { pixels } = prepare(await (await cache).read(slice), preprocessing, imageSize);
-    normalise(augment(pixels, imageSize, random), preprocessing, x.subarray(i * values, (i + 1) * values));
+    const augmented = augment(pixels, imageSize, random, verticalFlip);
+    normalise(augmented, preprocessing, x.subarray(i * values, (i + 1) * values));
   }
   return x;
 }

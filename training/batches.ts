@@ -15,6 +15,8 @@ export interface BatchOptions {
   /** As the profile scores. */
   readonly preprocessing: Manifest['profile']['preprocessing'];
   readonly seed: number;
+  /** Whether half of the slices are turned upside down; they are if left out. */
+  readonly verticalFlip?: boolean;
   /** Threads that prepare batches. */
   readonly threads?: number;
 }
@@ -25,7 +27,10 @@ export interface PreparationTask {
   readonly slices: readonly { readonly slice: CachedSlice; readonly position: number }[];
 }
 
-export type PreparationOptions = Pick<BatchOptions, 'cacheFolder' | 'imageSize' | 'preprocessing' | 'seed'>;
+export type PreparationOptions = Pick<
+  BatchOptions,
+  'cacheFolder' | 'imageSize' | 'preprocessing' | 'seed' | 'verticalFlip'
+>;
 
 export type PreparationReply =
   { readonly id: number; readonly x: Float32Array } | { readonly id: number; readonly error: string };
@@ -62,8 +67,8 @@ export class Batches {
       throw new Error(`a batch of ${batchSize} does not consist of micro-batches of ${microBatch}`);
     }
     this.#options = options;
-    const { cacheFolder, imageSize, preprocessing, seed } = options;
-    const workerData: PreparationOptions = { cacheFolder, imageSize, preprocessing, seed };
+    const { cacheFolder, imageSize, preprocessing, seed, verticalFlip = true } = options;
+    const workerData: PreparationOptions = { cacheFolder, imageSize, preprocessing, seed, verticalFlip };
     this.#workers = Array.from({ length: threads }, () => {
       const worker = new Worker(new URL('./batch-worker.ts', import.meta.url), { workerData });
       worker.on('message', (reply: PreparationReply) => {

@@ -86,6 +86,7 @@ export interface PretrainingOptions extends Omit<BundleOptions, 'origin'> {
   readonly batchSize: number;
   readonly microBatch: number;
   readonly maximumRate: number;
+  readonly verticalFlip?: boolean;
   /** Share of the patients that neither this nor a later training sees. */
   readonly heldOut: number;
   readonly checkpointEvery: number;
@@ -134,6 +135,7 @@ export async function pretrain(
     imageSize,
     preprocessing,
     seed,
+    verticalFlip: options.verticalFlip ?? true,
   });
   const { patches, visible } = patchCounts({ imageSize, vit });
   try {
@@ -143,6 +145,7 @@ export async function pretrain(
         mae: { imageSize, vit, decoder },
         slices: createHash('sha256').update(JSON.stringify(split.train)).digest('hex'),
         ...{ seed, epochs, batchSize, microBatch, maximumRate },
+        ...(options.verticalFlip === false && { verticalFlip: false }),
       }),
       engine,
       batches,

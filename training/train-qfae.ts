@@ -52,6 +52,8 @@ export interface QfaeTrainingOptions {
   readonly microBatch: number;
   readonly maximumRate: number;
   readonly seed: number;
+  /** The paper's; false for what is never upside down. */
+  readonly verticalFlip?: boolean;
   /** Share of the patients that is held out for calibration. */
   readonly heldOut: number;
   /** False-positive rate of the bundle's thresholds. */
@@ -122,6 +124,7 @@ export async function trainQfae(
     imageSize: model.imageSize,
     preprocessing: profile.preprocessing,
     seed,
+    verticalFlip: options.verticalFlip ?? true,
   });
   const cache = await SliceCache.open(options.cacheFolder);
   const evaluation = new Evaluation(engine, cache, base, microBatch);
@@ -133,6 +136,7 @@ export async function trainQfae(
         base: base.id,
         slices: createHash('sha256').update(JSON.stringify(split.train)).digest('hex'),
         ...{ seed, loss, epochs, batchSize, microBatch, maximumRate, continue: options.continueBase },
+        ...(options.verticalFlip === false && { verticalFlip: false }),
       }),
       engine,
       batches,

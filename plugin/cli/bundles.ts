@@ -8,12 +8,12 @@ import { bundleID, listBundles, openBundle, promote, rollback } from '../../infe
 import { removeBundle } from '../../inference/bundle/remove.ts';
 import type { Bundle } from '../../inference/bundle/schema.ts';
 import { clearShadow, setShadow } from '../../inference/bundle/shadow.ts';
-import { ensureUntrained } from '../../inference/bundle/untrained.ts';
 import { verifyBundle } from '../../inference/bundle/verify.ts';
 import { modelConfigSchema } from '../../inference/model/config.ts';
 import type { ModelConfig } from '../../inference/model/config.ts';
 import { tasks } from '../../inference/model/presets.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
+import { ensureShippedBundles } from '../data-folder/shipped-bundles.ts';
 import { loadSettings } from '../settings.ts';
 import { version } from '../version.ts';
 
@@ -180,6 +180,6 @@ async function readModelConfig(path: string): Promise<ModelConfig> {
 /** The data folder, with the bundle that is always there. */
 async function bundleRoot(): Promise<string> {
   const { root } = openDataFolder(loadSettings().data);
-  await ensureUntrained(root);
+  await ensureShippedBundles(root);
   return root;
 }

@@ -1,12 +1,12 @@
 import { Command, Option } from 'commander';
 import { DicomPool } from '../../dicom/pool.ts';
 import { calibratedFrom } from '../../inference/bundle/calibrated.ts';
-import { ensureUntrained } from '../../inference/bundle/untrained.ts';
 import { chooseRuntime } from '../../inference/provider-choice.ts';
 import { Scorer } from '../../inference/scorer.ts';
 import { sampleSlices } from '../../inference/slice-sampling.ts';
 import { SliceCache } from '../../training/slice-cache.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
+import { ensureShippedBundles } from '../data-folder/shipped-bundles.ts';
 import { isPicture } from '../scoring/picture.ts';
 import { dicomStudies, pictureStudies, readableStudy } from '../scoring/readable-study.ts';
 import type { ReadableStudy } from '../scoring/readable-study.ts';
@@ -60,7 +60,7 @@ export function calibrateCommand(): Command {
 async function calibrate(options: CalibrateOptions): Promise<void> {
   const settings = loadSettings();
   const { root } = openDataFolder(settings.data);
-  await ensureUntrained(root);
+  await ensureShippedBundles(root);
   const pool = new DicomPool({ threads: settings.decoding.threads });
   const cache = options.cache === undefined ? undefined : await SliceCache.open(options.cache);
   const scorer = await Scorer.open(root, options.bundle, {

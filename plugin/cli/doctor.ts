@@ -1,12 +1,12 @@
 import { access, constants } from 'node:fs/promises';
 import { Command } from 'commander';
 import { bundleID } from '../../inference/bundle/registry.ts';
-import { ensureUntrained } from '../../inference/bundle/untrained.ts';
 import { verifyBundle } from '../../inference/bundle/verify.ts';
 import { chooseRuntime } from '../../inference/provider-choice.ts';
 import { OrthancArchive } from '../archive/orthanc.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { FolderLockedError, lockFolder } from '../../inference/folder-lock.ts';
+import { ensureShippedBundles } from '../data-folder/shipped-bundles.ts';
 import { openDatabase } from '../database/open-database.ts';
 import { createLog } from '../log.ts';
 import { loadSettings, type Settings } from '../settings.ts';
@@ -79,7 +79,7 @@ const checks: Record<string, (settings: Settings) => Promise<string>> = {
 
   bundle: async ({ data, bundle }) => {
     const { root } = openDataFolder(data);
-    await ensureUntrained(root);
+    await ensureShippedBundles(root);
     const id = await bundleID(root, bundle);
     await verifyBundle(root, id);
     return `${id} scores as recorded`;

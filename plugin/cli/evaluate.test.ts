@@ -68,7 +68,7 @@ async function write(path: string, pixels: Uint8Array): Promise<void> {
 
 function evaluate(...words: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   const script = new URL('qfae.ts', import.meta.url).pathname;
-  const env = { PATH: process.env['PATH'], QFAE_DATA: data };
+  const env = { PATH: process.env['PATH'], QFAE_BUNDLE: 'untrained', QFAE_DATA: data };
   return new Promise((resolve) => {
     execFile(
       process.execPath,

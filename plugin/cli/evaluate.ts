@@ -2,7 +2,6 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import sharp from 'sharp';
-import { ensureUntrained } from '../../inference/bundle/untrained.ts';
 import { chooseRuntime } from '../../inference/provider-choice.ts';
 import { Scorer } from '../../inference/scorer.ts';
 import type { InputSlice, SliceScore } from '../../inference/scorer.ts';
@@ -11,6 +10,7 @@ import { histogramPicture, rocPicture } from '../../training/metrics/pictures.ts
 import { PixelMetricsAccumulator } from '../../training/metrics/pixel-metrics.ts';
 import { rank, rankingMetrics, rocCurve } from '../../training/metrics/ranking.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
+import { ensureShippedBundles } from '../data-folder/shipped-bundles.ts';
 import { readPicture } from '../scoring/picture.ts';
 import { loadSettings } from '../settings.ts';
 import { wholeNumber } from './arguments.ts';
@@ -66,7 +66,7 @@ export function evaluateCommand(): Command {
       const images = await imagesOf(dataset, options);
       const settings = loadSettings();
       const { root } = openDataFolder(settings.data);
-      await ensureUntrained(root);
+      await ensureShippedBundles(root);
       const scorer = await Scorer.open(root, options.bundle ?? settings.bundle, {
         ...(await chooseRuntime(settings.inference)),
         batchSize: options.batchSize ?? settings.inference.batchSize,

@@ -9,6 +9,7 @@ import { wholeNumber } from './arguments.ts';
 import {
   addPictures,
   fraction,
+  noVerticalFlipOption,
   patientPatternOption,
   picturesOption,
   printJson,
@@ -43,6 +44,7 @@ export function pretrainCommand(): Command {
     .addOption(whole('--micro-batch <n>', 'slices in one run of the graph', 4))
     .addOption(share('--rate <x>', 'largest learning rate', 4e-4))
     .addOption(whole('--seed <n>', 'of everything random', 1))
+    .addOption(noVerticalFlipOption())
     .addOption(share('--held-out <x>', 'share of the patients held out', 0.2))
     .addOption(share('--alpha <x>', 'false-positive rate of the threshold', 0.05))
     .addOption(whole('--checkpoint-every <n>', 'steps between checkpoints', 100))

@@ -19,7 +19,7 @@ afterAll(() => {
 /** Runs `qfae` with a data folder of its own. */
 function qfae(...words: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   const script = new URL('qfae.ts', import.meta.url).pathname;
-  const env = { PATH: process.env['PATH'], QFAE_DATA: join(folder, 'data') };
+  const env = { PATH: process.env['PATH'], QFAE_BUNDLE: 'untrained', QFAE_DATA: join(folder, 'data') };
   return new Promise((resolve) => {
     execFile(process.execPath, [script, ...words], { env, cwd: folder }, (error, stdout, stderr) => {
       resolve({ code: error ? Number(error.code) : 0, stdout, stderr });

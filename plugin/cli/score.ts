@@ -7,10 +7,10 @@ import { DicomError } from '../../dicom/reading/dicom-error.ts';
 import type { ResultContext, ScoreValues } from '../../dicom/result.ts';
 import { heatmapOverlay } from '../../dicom/sc/heatmap-overlay.ts';
 import type { RgbImage } from '../../dicom/sc/rgb-image.ts';
-import { ensureUntrained } from '../../inference/bundle/untrained.ts';
 import { chooseRuntime } from '../../inference/provider-choice.ts';
 import { Scorer } from '../../inference/scorer.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
+import { ensureShippedBundles } from '../data-folder/shipped-bundles.ts';
 import { resultContext } from '../scoring/algorithm.ts';
 import { ContactSheet } from '../scoring/contact-sheet.ts';
 import { isPicture, readPicture } from '../scoring/picture.ts';
@@ -44,7 +44,7 @@ export function scoreCommand(): Command {
     .action(async (paths: string[], options: ScoreOptions) => {
       const settings = loadSettings();
       const folder = openDataFolder(settings.data);
-      await ensureUntrained(folder.root);
+      await ensureShippedBundles(folder.root);
       const pool = new DicomPool({ threads: settings.decoding.threads });
       const scorer = await Scorer.open(folder.root, options.bundle ?? settings.bundle, {
         ...(await chooseRuntime(settings.inference)),

@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { ensureUntrained } from '../../inference/bundle/untrained.ts';
 import { executionProviders } from '../../inference/execution-provider.ts';
 import type { ExecutionProvider } from '../../inference/execution-provider.ts';
 import { chooseRuntime } from '../../inference/provider-choice.ts';
@@ -12,6 +11,7 @@ import type { StepRecord } from '../../training/run-log.ts';
 import { addSlices } from '../../training/slice-cache.ts';
 import { planTraining, timeStep, trainQfae } from '../../training/train-qfae.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
+import { ensureShippedBundles } from '../data-folder/shipped-bundles.ts';
 import { loadSettings } from '../settings.ts';
 import { version } from '../version.ts';
 import { wholeNumber } from './arguments.ts';
@@ -31,6 +31,7 @@ export interface RunOptions {
   heldOut: number;
   alpha: number;
   checkpointEvery: number;
+  verticalFlip: boolean;
   threads?: number;
   dryRun?: true;
   json?: true;
@@ -67,6 +68,7 @@ export function trainCommand(): Command {
     .addOption(option('--micro-batch <n>', 'slices in one run of the graph', wholeNumber, 4))
     .addOption(option('--rate <x>', 'largest learning rate', fraction, 8e-5))
     .addOption(option('--seed <n>', 'of everything random', wholeNumber, 1))
+    .addOption(noVerticalFlipOption())
     .addOption(option('--held-out <x>', 'share of the patients held out for calibration', fraction, 0.2))
     .addOption(option('--alpha <x>', 'false-positive rate of the threshold', fraction, 0.05))
     .addOption(option('--checkpoint-every <n>', 'steps between checkpoints', wholeNumber, 100))
@@ -84,7 +86,7 @@ export function trainCommand(): Command {
 
 async function run(options: TrainOptions): Promise<void> {
   const { root } = openDataFolder(loadSettings().data);
-  await ensureUntrained(root);
+  await ensureShippedBundles(root);
   await addPictures(options);
   const { cache, profile, run, bundle, continue: continueBase = false, rate, ...rest } = options;
   const { provider } = await chooseRuntime({ provider: options.provider, precision: 'float32' });
@@ -131,6 +133,10 @@ export function picturesOption(): Option {
     '--pictures <folder>',
     'first add these normal pictures (a folder, or BMAD’s layout) to the cache',
   );
+}
+
+export function noVerticalFlipOption(): Option {
+  return new Option('--no-vertical-flip', 'for what is never upside down');
 }
 
 export function patientPatternOption(): Option {

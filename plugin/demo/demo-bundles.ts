@@ -19,7 +19,7 @@ const out = resolve('out/demo-bundles');
 
 const command = new Command('demo-bundles')
   .description('make a demonstration bundle from nothing, or measure it')
-  .option('--threads <n>', 'threads of the model; another number gives other roundings', wholeNumber, 2)
+  .option('--threads <n>', 'threads of the model; another number gives other roundings', wholeNumber, 1)
   .option('--measure', 'on the test studies, instead of making it');
 
 command

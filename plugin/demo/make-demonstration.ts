@@ -33,6 +33,8 @@ export async function makeDemonstration(
     profile: name,
     seed: SEED,
     alpha: ALPHA,
+    // Neither is ever upside down.
+    verticalFlip: false,
     checkpointEvery: STEPS_TO_CHECKPOINT,
     threads,
     // Of no effect: the split is given.

@@ -25,7 +25,12 @@ function score(source: string, out: string, outputs: Record<string, string>): st
     value,
   ]);
   execFileSync(process.execPath, [script, 'score', source, '--out', out], {
-    env: { PATH: process.env['PATH'], QFAE_DATA: join(folder, 'data'), ...Object.fromEntries(settings) },
+    env: {
+      PATH: process.env['PATH'],
+      QFAE_BUNDLE: 'untrained',
+      QFAE_DATA: join(folder, 'data'),
+      ...Object.fromEntries(settings),
+    },
     cwd: folder,
     stdio: 'ignore',
   });
