@@ -105,7 +105,9 @@ describe('qfae score', () => {
 
 test('qfae bundles lists, shows and verifies the untrained bundle', async () => {
   const list = await qfae('bundles', 'list', '--json');
-  const [bundle] = jsonLines(list.stdout);
+  const listed = jsonLines(list.stdout);
+  expect(listed.map(({ promoted }) => promoted)).toEqual([true, true]);
+  const bundle = listed.find(({ profile }) => profile === 'untrained')!;
   expect(bundle).toMatchObject({
     type: 'bundle',
     promoted: true,

@@ -1,11 +1,11 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { z } from 'zod';
 import { DicomPool } from '../../dicom/pool.ts';
-import { ensureUntrained } from '../../inference/bundle/untrained.ts';
 import { executionProviders } from '../../inference/execution-provider.ts';
 import type { ExecutionProvider } from '../../inference/execution-provider.ts';
 import { chooseRuntime } from '../../inference/provider-choice.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
+import { ensureShippedBundles } from '../data-folder/shipped-bundles.ts';
 import { studiesJudged } from '../feedback/feedback.ts';
 import { chooseStudies, type ChoiceContext } from '../retraining/choose-studies.ts';
 import { planRetraining, type RetrainingPlan } from '../retraining/expected-time.ts';
@@ -127,7 +127,7 @@ async function run(options: RetrainOptions, request: RetrainingRequest | undefin
   const { json } = options;
   const settings = loadSettings();
   const folder = openDataFolder(settings.data);
-  await ensureUntrained(folder.root);
+  await ensureShippedBundles(folder.root);
   const archives = await retrainingArchives(settings);
   const pool = new DicomPool({
     threads: settings.decoding.threads,

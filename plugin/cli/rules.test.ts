@@ -16,7 +16,12 @@ afterAll(() => {
 
 function rules(...words: string[]) {
   const script = new URL('qfae.ts', import.meta.url).pathname;
-  const env = { PATH: process.env['PATH'], QFAE_BUNDLE: 'untrained', QFAE_DATA: join(folder, 'data'), QFAE_HTTP_PORT: '9' };
+  const env = {
+    PATH: process.env['PATH'],
+    QFAE_BUNDLE: 'untrained',
+    QFAE_DATA: join(folder, 'data'),
+    QFAE_HTTP_PORT: '9',
+  };
   return spawnSync(process.execPath, [script, 'rules', ...words], { env, cwd: folder, encoding: 'utf8' });
 }
 
