@@ -84,7 +84,7 @@ test('without the vertical flip a variant is the flipped one, turned back', () =
   const picture = Uint8Array.from({ length: SIZE * SIZE }, (_, i) => (i * 7 + (i >> 5)) % 251);
   const flipped = Array.from({ length: 8 }, (_, seed) => {
     const [free, upright] = [true, false].map((flip) =>
-      augment(picture, SIZE, uniformStream(seed, 'flip', 0), flip),
+      augment(picture, SIZE, uniformStream(seed, 'augmentation', 0), flip),
     );
     if (Buffer.from(free).equals(upright)) return false;
     expect(Buffer.from(flipRows(free, SIZE)).equals(upright)).toBe(true);
