@@ -48,7 +48,7 @@ test('of the demo’s studies the one with the lesion has the higher percentile'
   await scorer.close();
   expect(high.percentile).toBeGreaterThan(low.percentile);
   expect(low.flagged).toBe(false);
-});
+}, 300_000);
 
 /** Through the window of the series that the demo writes. */
 function greySlices({ rows, columns, slices, pixels }: BrainStudy) {
