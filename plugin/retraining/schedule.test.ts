@@ -7,6 +7,8 @@ import { startNodeProcess, type NodeProcess } from '../../fixtures/node-process.
 import { startOrthanc, type Orthanc } from '../../fixtures/orthanc.ts';
 import { describeWith } from '../../fixtures/required-program.ts';
 import { stow } from '../../fixtures/stow.ts';
+import { OrthancArchive } from '../archive/orthanc.ts';
+import { settingsSchema } from '../settings.ts';
 import { nextFiring } from './cron.ts';
 
 /** More than the gate of the test needs: 16 patients, 4 to calibrate, 4 to evaluate, 8 to train. */
@@ -90,6 +92,26 @@ describeWith(['Orthanc'], 'a node with a schedule beside a real Orthanc', () => 
       if (Date.now() > deadline) throw new Error(`waited in vain\n${JSON.stringify(node?.log().slice(-20))}`);
     }
   };
+
+  test('studies are found by their metadata; an Orthanc without labels says so', async () => {
+    const archive = new OrthancArchive(settingsSchema.parse({ orthanc: { url: orthanc.url } }).orthanc!);
+    try {
+      const [study] = (await (await fetch(`${orthanc.url}/studies?expand&limit=1&since=0`)).json()) as {
+        ID: string;
+        MainDicomTags: { StudyInstanceUID: string };
+      }[];
+      const metadata = `${orthanc.url}/studies/${study.ID}/metadata/1024`;
+      expect((await fetch(metadata, { method: 'PUT', body: 'normal' })).status).toBe(200);
+      expect(await archive.withMetadata('1024', 'normal')).toEqual([study.MainDicomTags.StudyInstanceUID]);
+      expect(await archive.withMetadata('1024', 'abnormal')).toEqual([]);
+      const { Version } = (await (await fetch(`${orthanc.url}/system`)).json()) as { Version: string };
+      if (/^1\.([0-9]|10|11)\./.test(Version)) {
+        await expect(archive.labelled('normal')).rejects.toThrow('they came with version 1.12');
+      }
+    } finally {
+      await archive.close();
+    }
+  }, 60_000);
 
   test('a firing trains, a node that is killed goes on with it, and what passes the gate is promoted', async () => {
     node = await startNodeProcess(environment());
