@@ -1,6 +1,6 @@
 import { html, nothing } from '/lit-html/lit-html.js';
 import { read } from '../api.js';
-import { histogram, significant } from '../charts.js';
+import { histogram, line, significant } from '../charts.js';
 
 /** The card of one bundle. */
 export class BundlePage {
@@ -63,6 +63,31 @@ export function card(bundle) {
       <summary>What it scores, and how</summary>
       <pre>${JSON.stringify(task, null, 2)}</pre>
     </details>
-    ${nothing}
+    ${bundle.retraining ? retrainingView(bundle.retraining) : nothing}
   `;
+}
+
+/** How a retraining went: its losses, and the conditions that the candidate had to meet. */
+function retrainingView({ curves, gate, outcome, reason, comparedWith, evaluatedBy }) {
+  const losses = { 'Loss in training': curves.training, 'Loss of held-out slices': curves.heldOut };
+  return html`<section aria-label="Retraining">
+    <h2>Retraining</h2>
+    <p>
+      ${outcome}${reason ? `: ${reason}` : ''}; compared with ${comparedWith ?? 'nothing'}, evaluated by
+      ${evaluatedBy}.
+    </p>
+    ${Object.entries(losses).map(([name, points]) =>
+      points.length > 1
+        ? line(
+            points.map(([, value]) => ({ value, above: false })),
+            {
+              label: `${name}, from ${significant(points[0][1])} to ${significant(points.at(-1)[1])} at step ${points.at(-1)[0]}`,
+            },
+          )
+        : nothing,
+    )}
+    <ul>
+      ${gate.map(({ name, passed, finding }) => html`<li>${passed ? '✓' : '✗ not met:'} ${name}: ${finding}</li>`)}
+    </ul>
+  </section>`;
 }
