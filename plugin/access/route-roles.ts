@@ -52,6 +52,8 @@ export const routeRoles: readonly (readonly [method: Method, path: string, acces
   ['post', '/api/v1/profiles/:profile/rollback', 'admin'],
   ['get', '/api/v1/rules', 'reader'],
   ['get', '/api/v1/rules/test', 'reader'],
+  ['get', '/api/v1/database', 'reader'],
+  ['post', '/api/v1/database/copy', 'admin'],
   ['get', '/api/v1/drift', 'reader'],
   ['get', '/api/v1/schedules', 'reader'],
   ['get', '/api/v1/retrainings', 'reader'],

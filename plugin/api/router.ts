@@ -1,6 +1,7 @@
 import { Router } from 'express';
 import { bundleRoutes } from './bundle-routes.ts';
 import type { ApiContext } from './context.ts';
+import { databaseRoutes } from './database-routes.ts';
 import { driftRoutes } from './drift-routes.ts';
 import { eventRoutes } from './event-routes.ts';
 import { jobRoutes } from './job-routes.ts';
@@ -29,6 +30,7 @@ export function apiRoutes(context: ApiContext): Route[] {
     ...jobRoutes(context),
     ...bundleRoutes(context),
     ...ruleRoutes(context),
+    ...databaseRoutes(context),
     ...driftRoutes(context),
     ...retrainingRoutes(context),
     ...eventRoutes(context),

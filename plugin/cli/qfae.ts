@@ -2,6 +2,8 @@
 import { Command, CommanderError } from 'commander';
 import { SettingsError } from '../settings.ts';
 import { version } from '../version.ts';
+import { backupCommand, restoreCommand } from './backup.ts';
+import { exportCommand } from './export.ts';
 import { backfillCommand, rescoreCommand } from './backfill.ts';
 import { bundlesCommand } from './bundles.ts';
 import { calibrateCommand } from './calibrate.ts';
@@ -47,6 +49,9 @@ const program = new Command('qfae')
   .addCommand(rulesCommand())
   .addCommand(weightsCommand())
   .addCommand(tokenCommand())
+  .addCommand(backupCommand())
+  .addCommand(restoreCommand())
+  .addCommand(exportCommand())
   .addCommand(doctorCommand())
   .addCommand(gpuCommand())
   .addCommand(viewerCommand())

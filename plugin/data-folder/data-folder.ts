@@ -1,5 +1,6 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { checkLayout } from './layout.ts';
 
 /** Where things are in the data folder. */
 export interface DataFolder {
@@ -14,7 +15,11 @@ export interface DataFolder {
   work: string;
 }
 
-/** Names the folders below `root` and creates those that are missing. */
+/**
+ * Names the folders below `root` and creates those that are missing.
+ *
+ * @throws NewerDataFolderError if a newer version of this software wrote it.
+ */
 export function openDataFolder(root: string): DataFolder {
   const at = resolve(root);
   const folder: DataFolder = {
@@ -24,6 +29,8 @@ export function openDataFolder(root: string): DataFolder {
     incoming: join(at, 'incoming'),
     work: join(at, 'work'),
   };
+  mkdirSync(at, { recursive: true });
+  checkLayout(at);
   for (const path of Object.values(folder) as string[]) mkdirSync(path, { recursive: true });
   return folder;
 }

@@ -18,6 +18,8 @@ export interface Database extends Queryable {
   readonly embedded: boolean;
   /** How pg-boss reaches the same database. */
   readonly queueOptions: ConstructorOptions;
+  /** The embedded database as it is now, as a tar file that `restoreEmbeddedDatabase` takes. A server has none. */
+  readonly copy?: () => Promise<Uint8Array>;
   close(): Promise<void>;
 }
 
@@ -39,10 +41,23 @@ export async function openEmbeddedDatabase(folder: string): Promise<Database> {
       ),
     embedded: true,
     queueOptions: { db: fromPglite(pglite), backend: 'pglite' },
+    copy: async () => new Uint8Array(await (await pglite.dumpDataDir('none')).arrayBuffer()),
     close: () => pglite.close(),
   };
   await migrate(database);
   return database;
+}
+
+/** Lays a copy of an embedded database into `folder`, which must not exist, and sees that it opens. */
+export async function restoreEmbeddedDatabase(folder: string, copy: Uint8Array<ArrayBuffer>): Promise<void> {
+  const fs = new SyncedNodeFS(folder);
+  const pglite = await PGlite.create({
+    fs,
+    startParams,
+    extensions: { pg_trgm },
+    loadDataDir: new Blob([copy]),
+  });
+  await pglite.close();
 }
 
 async function queryOn<Row>(on: PGlite | Transaction, sql: string, parameters?: unknown[]): Promise<Row[]> {
