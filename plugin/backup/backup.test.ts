@@ -11,12 +11,13 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import sharp from 'sharp';
 import { create } from 'tar';
 import { writeCRImage } from '../../fixtures/dicom-series.ts';
 import { startNodeProcess } from '../../fixtures/node-process.ts';
 import { stow } from '../../fixtures/stow.ts';
 import { addSlices } from '../../training/slice-cache.ts';
-import { restore } from './backup.ts';
+import { backUp, restore } from './backup.ts';
 
 let folder: string;
 
@@ -43,12 +44,12 @@ test('what a running node holds is there again after backup and restore', async 
     expect((await stow(node.dicomWebUrl, [image.bytes])).status).toBe(200);
     const { port } = new URL(node.url);
     await qfae(data, port, 'backup', backup);
-    await expect(qfae(data, port, 'backup', backup)).rejects.toThrow(/exists already/);
+    await expect(backUp(data, backup, undefined)).rejects.toThrow(/exists already/);
   } finally {
     await node.stop();
   }
   expect(readdirSync(data)).not.toContain('database.tar');
-  await expect(qfae(data, '0', 'restore', backup)).rejects.toThrow(/not empty/);
+  await expect(restore(backup, data)).rejects.toThrow(/not empty/);
 
   const again = join(folder, 'restored');
   await qfae(again, '0', 'restore', backup);
@@ -105,12 +106,9 @@ test("a run's slices are exported as pictures that name nobody", async () => {
     .map(String)
     .filter((name) => name.endsWith('.png'));
   expect(names.sort()).toEqual(['normal/patient-0001/slice-001.png', 'normal/patient-0002/slice-001.png']);
-  const { default: sharp } = await import('sharp');
-  const { data: read, info } = await sharp(join(out, names[0])).raw().toBuffer({ resolveWithObject: true });
-  expect([info.width, info.height, info.channels, [...read]]).toEqual([4, 3, 1, [...pixels]]);
+  const picture = sharp(join(out, names[0]));
+  expect(await picture.metadata()).toMatchObject({ width: 4, height: 3, channels: 1, depth: 'uchar' });
+  expect([...(await picture.toColourspace('b-w').raw().toBuffer())]).toEqual([...pixels]);
   expect(readFileSync(join(out, names[0])).toString('latin1')).not.toMatch(/Doe|1\.2\.3/);
-  await expect(qfae(data, '0', 'export', '../x', '--out', join(folder, 'p2'))).rejects.toThrow(
-    /not the name of a run/,
-  );
-  await expect(qfae(data, '0', 'export', 'retrain-x-1', '--out', out)).rejects.toThrow(/exists already/);
+  await expect(qfae(data, '0', 'export', '../x', '--out', out)).rejects.toThrow(/not the name of a run/);
 }, 120_000);
