@@ -54,16 +54,21 @@ export async function updateRetraining(
   ]);
 }
 
-/** Retrainings, the newest first. */
+/** Retrainings, the newest first; `skipped` false: only those that were begun. */
 export async function listRetrainings(
   on: Queryable,
-  { schedule, state, limit }: { schedule?: string; state?: Retraining['state']; limit: number },
+  {
+    schedule,
+    state,
+    skipped = true,
+    limit,
+  }: { schedule?: string; state?: Retraining['state']; skipped?: boolean; limit: number },
 ): Promise<Retraining[]> {
   return on.query<Retraining>(
     `select ${columns} from retraining
-     where ($1::text is null or schedule = $1) and ($2::text is null or state = $2)
+     where ($1::text is null or schedule = $1) and ($2::text is null or state = $2) and ($4 or state <> 'skipped')
      order by due_at desc, id desc limit $3`,
-    [schedule ?? null, state ?? null, limit],
+    [schedule ?? null, state ?? null, limit, skipped],
   );
 }
 

@@ -66,12 +66,13 @@ export async function scheduleStates(
   const paused = await pausedSchedules(database);
   return Promise.all(
     Object.entries(schedules).map(async ([name, schedule]) => {
-      const runs = await listRetrainings(database, { schedule: name, limit: 20 });
+      const [newest] = await listRetrainings(database, { schedule: name, limit: 1 });
+      const [newestRun] = await listRetrainings(database, { schedule: name, skipped: false, limit: 1 });
       const { profile, cron, timezone } = schedule;
       return {
         ...{ name, profile, cron, timezone, paused: paused.has(name) },
         next: paused.has(name) ? null : nextFiring(schedule, new Date()),
-        last: runs.find(({ state }) => state !== 'skipped') ?? runs[0] ?? null,
+        last: newestRun ?? newest ?? null,
       };
     }),
   );
