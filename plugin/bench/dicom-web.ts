@@ -30,6 +30,9 @@ export interface DicomWebBench {
   idleBytes: number;
   stowRiseBytes: number;
   wadoRiseBytes: number;
+  /** Of the server, in all its threads, while the study came and went: other programs disturb these less. */
+  stowCpuSeconds: number;
+  wadoCpuSeconds: number;
 }
 
 interface Server {
@@ -174,10 +177,13 @@ async function benchServer(
   const asStored = 'multipart/related; type="application/dicom"; transfer-syntax=*';
 
   await clearPeak(pid);
+  let cpuBefore = await cpuSeconds(pid);
   const stow = await seconds(() => store(study.objects(instances)));
+  const stowCpuSeconds = (await cpuSeconds(pid)) - cpuBefore;
   const stowRiseBytes = (await residentMemory(pid, 'VmHWM')) - idleBytes;
 
   await clearPeak(pid);
+  cpuBefore = await cpuSeconds(pid);
   let wadoFirstByteMs = 0;
   const wado = await seconds(async () => {
     const start = performance.now();
@@ -190,6 +196,7 @@ async function benchServer(
     }
     if (parts !== instances) throw new Error(`${parts} of ${instances} instances were retrieved`);
   });
+  const wadoCpuSeconds = (await cpuSeconds(pid)) - cpuBefore;
   const wadoRiseBytes = (await residentMemory(pid, 'VmHWM')) - idleBytes;
   const metadata = await seconds(async () => {
     await (await get(`/studies/${study.uid}/metadata`, 'application/dicom+json')).body.text();
@@ -220,6 +227,8 @@ async function benchServer(
     idleBytes,
     stowRiseBytes,
     wadoRiseBytes,
+    stowCpuSeconds,
+    wadoCpuSeconds,
   };
 }
 
@@ -238,6 +247,12 @@ function quantile(values: number[], share: number): number {
 async function residentMemory(pid: number, which: 'VmRSS' | 'VmHWM'): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return 1024 * Number(new RegExp(`${which}:\\s+(\\d+)`).exec(status)?.[1]);
+}
+
+/** User and system time of a process (Linux, proc(5): fields 14 and 15, in hundredths of a second). */
+async function cpuSeconds(pid: number): Promise<number> {
+  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1].split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
 /** Forgets the peak of a process's resident memory. */
