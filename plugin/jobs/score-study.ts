@@ -30,6 +30,7 @@ import type { Settings } from '../settings.ts';
 import { version } from '../version.ts';
 import { TimeLimitError, type ScoreStudy } from './queue.ts';
 import { deliver } from './deliver.ts';
+import { UndeliveredResults, type MadeResult } from './undelivered.ts';
 import {
   acceptedObjects,
   beginRun,
@@ -67,6 +68,7 @@ export interface ScoreStudyContext {
  * the result depend on the scoring's row only.
  */
 export function scoreStudyJob(context: ScoreStudyContext): ScoreStudy {
+  const undelivered = new UndeliveredResults(context.work);
   return async (scoringID, { last, signal }) => {
     const { database } = context;
     const begun = await beginRun(database, scoringID, context.worker);
@@ -82,9 +84,11 @@ export function scoreStudyJob(context: ScoreStudyContext): ScoreStudy {
     };
     try {
       await mkdir(folder, { recursive: true });
-      await new StudyScoring(context, scoring, run, folder, enter, signal, log).run();
+      await new StudyScoring(context, undelivered, scoring, run, folder, enter, signal, log).run();
+      await undelivered.forget(scoringID);
     } catch (error) {
       if (error instanceof RunLostError) {
+        await undelivered.forget(scoringID);
         log.warn({ step }, error.message);
         return;
       }
@@ -100,6 +104,7 @@ export function scoreStudyJob(context: ScoreStudyContext): ScoreStudy {
         reason: cause.message,
         finishedAt: final ? new Date() : null,
       });
+      if (final || !undelivered.has(scoringID)) await undelivered.forget(scoringID);
       if (!final) throw error;
     } finally {
       await rm(folder, { recursive: true, force: true });
@@ -110,11 +115,14 @@ export function scoreStudyJob(context: ScoreStudyContext): ScoreStudy {
 /** One run of one scoring. */
 class StudyScoring {
   readonly #context: ScoreStudyContext;
+  readonly #undelivered: UndeliveredResults;
   readonly #scoring: Scoring;
   readonly #run: Run;
   readonly #archive: Archive;
   /** Where the plan sends the result. */
   #destinations: Destination[] = [];
+  /** What this run scored: nothing, where it delivers what an earlier one has made. */
+  #scored: { bundle: Bundle; series: SelectedSeries } | undefined;
   readonly #folder: string;
   readonly #enter: (step: string) => Promise<void>;
   readonly #signal: AbortSignal;
@@ -122,6 +130,7 @@ class StudyScoring {
 
   constructor(
     context: ScoreStudyContext,
+    undelivered: UndeliveredResults,
     scoring: Scoring,
     run: Run,
     folder: string,
@@ -132,6 +141,7 @@ class StudyScoring {
     const archive = context.archives.get(scoring.archive);
     if (!archive) throw new Error(`no archive ${scoring.archive} in the settings`);
     this.#context = context;
+    this.#undelivered = undelivered;
     this.#scoring = scoring;
     this.#run = run;
     this.#archive = archive;
@@ -142,8 +152,7 @@ class StudyScoring {
   }
 
   async run(): Promise<void> {
-    const { database, pool, scorers } = this.#context;
-    const { requestedAt } = this.#scoring;
+    const { database } = this.#context;
     await this.#enter('query');
     const sources = await sourceInstances(database, this.#archive, this.#scoring.studyInstanceUID);
     const plan = await this.#plan(sources);
@@ -159,6 +168,49 @@ class StudyScoring {
     }
     await updateScoring(database, this.#run, { sourceFingerprint, rule: plan.rule });
     if ('reason' in plan) return this.#leave(plan.reason);
+    const last = await lastFinished(database, this.#scoring, 'scored');
+    const source = { sourceFingerprint, predecessorID: last?.id };
+    const made =
+      this.#undelivered.get(this.#scoring.id, source) ?? (await this.#make(plan, sources, last, source));
+    if (!made) return;
+    await this.#undelivered.keep(this.#scoring.id, made);
+    const { objects, rejectionNote, score, slices, resultIdentity: identity } = made;
+    for (const destination of this.#destinations) {
+      await deliver({
+        database,
+        log: this.#log,
+        scoring: this.#scoring,
+        destination,
+        objects,
+        enter: this.#enter,
+        rejectionNote,
+      });
+    }
+    for (const destination of this.#destinations) {
+      await destination.note?.(this.#scoring.studyInstanceUID, score).catch((error: unknown) => {
+        this.#log.warn(
+          { error, archive: destination.name },
+          'the percentile could not be noted beside the study',
+        );
+      });
+    }
+    await this.#finish({ state: 'scored', score, slices, resultIdentity: identity });
+    this.#log.info(
+      { bundle: plan.bundle, slices: slices.length, objects: objects.length, ...score },
+      'study is scored',
+    );
+    if (this.#scored) await this.#scoreInShadow(this.#scored.bundle, this.#scored.series);
+  }
+
+  /** Fetches, chooses and scores a series; undefined where the scoring has come to its end without a result. */
+  async #make(
+    plan: Plan,
+    sources: InstanceReference[],
+    last: Scoring | undefined,
+    source: Pick<MadeResult, 'sourceFingerprint' | 'predecessorID'>,
+  ): Promise<MadeResult | undefined> {
+    const { database, pool, scorers } = this.#context;
+    const { requestedAt } = this.#scoring;
     const scorer = await scorers.get(plan.bundle);
     const { bundle } = scorer;
     await updateScoring(database, this.#run, { bundle: bundle.id, profile: bundle.profile.name });
@@ -168,7 +220,10 @@ class StudyScoring {
     const study = { archive: this.#archive, pool, studyInstanceUID, folder: this.#folder };
     const candidates = candidateSeries(study, sources, plan.series);
     const series = await selectSeries(pool, bundle.profile, candidates, this.#signal);
-    if ('reason' in series) return this.#leave(series.reason);
+    if ('reason' in series) {
+      await this.#leave(series.reason);
+      return undefined;
+    }
     const { seriesInstanceUID, remarks, notScored } = series;
     const [first] = series.slices;
     await updateScoring(database, this.#run, {
@@ -178,21 +233,25 @@ class StudyScoring {
     this.#log.info({ seriesInstanceUID, remarks, notScored }, 'series is chosen');
     const context = resultContext(bundle, plan.outputs, series.sourceUIDs, requestedAt);
     const identity = resultIdentity(context);
-    const last = await lastFinished(database, this.#scoring, 'scored');
     const lost = last?.resultIdentity === identity;
-    if (lost && (await this.#hasResults(last))) return this.#drop('the scored series is the same');
+    if (lost && (await this.#hasResults(last))) {
+      await this.#drop('the scored series is the same');
+      return undefined;
+    }
     // A result that the archive lost is written again as it was, with its own time and no predecessor.
     const result = lost ? { ...context, performedAt: last.requestedAt } : context;
     const predecessor = lost ? undefined : last;
 
     await this.#enter('score');
+    const folder = this.#undelivered.folderOf(this.#scoring.id);
+    await mkdir(folder, { recursive: true });
     const results = new ResultObjects(
       result,
       bundle,
       plan.outputs,
       series,
       this.#folder,
-      (_kind, sopInstanceUID) => join(this.#folder, `${sopInstanceUID}.result`),
+      (_kind, sopInstanceUID) => join(folder, sopInstanceUID),
     );
     const reporting: Reporting = {
       ...results.reporting,
@@ -208,38 +267,16 @@ class StudyScoring {
         )
       : [];
     const report = replaced.flat().find(({ sopClassUID }) => measurementReports.includes(sopClassUID));
-    const objects = await results.finish(score, report);
-
-    for (const destination of this.#destinations) {
-      await deliver({
-        database,
-        log: this.#log,
-        scoring: this.#scoring,
-        destination,
-        objects,
-        enter: this.#enter,
-        rejectionNote: (rejected) => rejectionNote(result, series.instances[0].header.dataset, rejected),
-      });
-    }
-    for (const destination of this.#destinations) {
-      await destination.note?.(this.#scoring.studyInstanceUID, score.study).catch((error: unknown) => {
-        this.#log.warn(
-          { error, archive: destination.name },
-          'the percentile could not be noted beside the study',
-        );
-      });
-    }
-    await this.#finish({
-      state: 'scored',
+    const [{ header }] = series.instances;
+    this.#scored = { bundle, series };
+    return {
+      ...source,
+      resultIdentity: identity,
       score: score.study,
       slices: score.slices.map((scored, i) => sliceRecord(scored, series.slices[i].position)),
-      resultIdentity: identity,
-    });
-    this.#log.info(
-      { bundle: bundle.id, slices: score.slices.length, objects: objects.length, ...score.study },
-      'study is scored',
-    );
-    await this.#scoreInShadow(bundle, series);
+      objects: await results.finish(score, report),
+      rejectionNote: (rejected) => rejectionNote(result, header.dataset, rejected),
+    };
   }
 
   /** Lets the candidate of the profile, if one is in shadow, score the same slices. What it fails in is only logged. */
