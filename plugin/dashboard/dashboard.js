@@ -185,8 +185,8 @@ function listen() {
   }
   events.addEventListener('reset', () => void dashboard.read());
   events.addEventListener('open', () => {
-    if (!dashboard.reachable) void dashboard.read();
     dashboard.reachable = true;
+    void dashboard.read(); // what happened before it was open, nobody tells
   });
   // It connects again by itself, unless the node answered with something else than events.
   events.addEventListener('error', () => {
