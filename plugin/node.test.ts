@@ -231,7 +231,7 @@ describe('a study that arrives by STOW-RS', () => {
       const { stdout: output } = await promisify(execFile)(
         process.execPath,
         [qfae, 'score', source, '--json', '--batch-size', batch],
-        { env: { PATH: process.env['PATH'], QFAE_DATA: node.data } },
+        { env: { PATH: process.env['PATH'], QFAE_BUNDLE: 'untrained', QFAE_DATA: node.data } },
       );
       const lines = output
         .trim()

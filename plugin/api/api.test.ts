@@ -46,7 +46,7 @@ beforeAll(async () => {
   const log = createLog('silent');
   const events = new EventFeed(database, log);
   feed = events.run(stopping.signal);
-  const settings = settingsSchema.parse({ data: folder });
+  const settings = settingsSchema.parse({ data: folder, bundle: 'untrained' });
   await ensureUntrained(folder);
   queue = await JobQueue.open({ database, log, settings: settings.jobs, worker: 'test' });
   const mr = {

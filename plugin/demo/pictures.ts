@@ -1,0 +1,57 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chromium, type Page } from 'playwright-core';
+import sharp from 'sharp';
+import { writeMRSeries } from '../../fixtures/dicom-series.ts';
+import { sampleStudies } from '../../fixtures/head-studies.ts';
+import { startNodeProcess } from '../../fixtures/node-process.ts';
+import { stow } from '../../fixtures/stow.ts';
+import { scoredStudy } from '../../fixtures/worklist.ts';
+
+const folder = join(import.meta.dirname, '../../fixtures/pictures');
+
+/** Makes the README's pictures of the dashboard anew: a node with the two sample studies, seen by Chromium. */
+async function pictures(): Promise<void> {
+  const node = await startNodeProcess({ QFAE_ARRIVAL_QUIET_SECONDS: '1', QFAE_BUNDLE: 'brain-t1-demo' });
+  const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
+  const files = await mkdtemp(join(tmpdir(), 'qfae-pictures-'));
+  try {
+    let last = '';
+    for (const [name, study] of Object.entries(sampleStudies())) {
+      const attributes = { StudyDescription: `Sample head, ${name}` };
+      const series = await writeMRSeries(join(files, name), study, { name, attributes });
+      await stow(
+        node.dicomWebUrl,
+        series.map(({ bytes }) => bytes),
+      );
+      last = series[0].studyInstanceUID;
+      await scoredStudy(node.url, last, undefined, 600);
+    }
+    const page = await browser.newPage({ viewport: { width: 1280, height: 940 } });
+    await page.goto(`${node.url}/`);
+    await page.getByText('2 studies').waitFor();
+    await page.waitForLoadState('networkidle');
+    await take(page, 'worklist', 480);
+    await page.goto(`${node.url}/#/study/local/${last}`);
+    await page.getByRole('heading', { name: /^Slice/ }).waitFor();
+    // The map is shown from half of the threshold on.
+    for (let presses = 0; presses < 5; presses++) await page.keyboard.press('t');
+    await page.waitForLoadState('networkidle');
+    await take(page, 'study', 940);
+  } finally {
+    await browser.close();
+    await node.stop();
+    await rm(files, { recursive: true });
+  }
+}
+
+/** The upper part of the page, in few colours: the pictures are committed. */
+async function take(page: Page, name: string, height: number): Promise<void> {
+  const png = await page.screenshot({ clip: { x: 0, y: 0, width: 1280, height } });
+  await sharp(png)
+    .png({ palette: true, colours: 64 })
+    .toFile(join(folder, `${name}.png`));
+}
+
+await pictures();
