@@ -34,15 +34,7 @@ export class StartPage {
         ${
           this.#bundle
             ? html`<p><a href="#/bundle/${this.#bundle.id}">${this.#bundle.title}</a></p>
-                ${
-                  this.#bundle.origin === 'untrained'
-                    ? html`<p>
-                        This demonstration bundle has random weights: everything can be connected and tried
-                        out with it, but its scores mean nothing. README.md tells how a bundle is trained on
-                        your own normal studies, or made of published weights.
-                      </p>`
-                    : nothing
-                }`
+                ${this.#whatItIsWorth()}`
             : html`<p class="problem">The bundle ${node?.bundle ?? ''} of the settings cannot be read.</p>`
         }
       </section>
@@ -79,6 +71,22 @@ export class StartPage {
         <p>Without Orthanc, send studies by STOW-RS to <code>${location.origin}/dicom-web/studies</code>.</p>
       </section>
     `;
+  }
+
+  #whatItIsWorth() {
+    const next = `README.md tells how a bundle is trained on your own normal studies, or made of published
+      weights.`;
+    if (this.#bundle.origin === 'untrained') {
+      return html`<p>
+        This bundle has random weights: everything can be connected and tried out with it, but its scores mean
+        nothing. ${next}
+      </p>`;
+    }
+    if (!this.#bundle.id.startsWith('brain-t1-demo@')) return nothing;
+    return html`<p>
+      This demonstration bundle has learned one healthy head in many deformations, as axial T1 slices; other
+      studies are not scored. It shows how everything works and is of no use for patients. ${next}
+    </p>`;
   }
 
   #sampleView() {
