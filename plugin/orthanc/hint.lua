@@ -4,12 +4,16 @@
 
 local url = os.getenv('QFAE_HINT_URL') or 'http://127.0.0.1:8780/hooks/orthanc'
 local token = os.getenv('QFAE_HINT_TOKEN') -- of role sender, where the node asks for one
-local headers = token and { Authorization = 'Bearer ' .. token } or {}
 local last = 0
 
 local function hint()
   last = os.time()
-  HttpPost(url, '', headers)
+  -- An empty table of headers would end Orthanc.
+  if token then
+    HttpPost(url, '', { Authorization = 'Bearer ' .. token })
+  else
+    HttpPost(url, '')
+  end
 end
 
 -- Once a second at most while a study comes in.
