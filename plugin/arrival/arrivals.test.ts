@@ -22,6 +22,7 @@ const at = (second: number) => new Date(Date.UTC(2026, 0, 1, 0, 0, second));
 
 test('a study keeps its first time, its last time, its sender and how much came', async () => {
   await noteArrival(database, 'local', '1.2.3', { at: at(5), sourceAETitle: 'CT1' });
+  const first = await arrivalOf(database, 'local', '1.2.3');
   await noteArrival(database, 'local', '1.2.3', { at: at(9), instances: 4 });
   await noteArrival(database, 'local', '1.2.3', { at: at(7) });
   expect(await arrivals(database)).toEqual([
@@ -32,6 +33,8 @@ test('a study keeps its first time, its last time, its sender and how much came'
       changedAt: at(9),
       instances: 6,
       sourceAETitle: 'CT1',
+      // The same from its first instance on.
+      scoringID: first!.scoringID,
     },
   ]);
 });
