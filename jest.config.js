@@ -5,4 +5,6 @@ export default {
   transform: { '\\.ts$': './fixtures/jest/strip-types.js' },
   testMatch: ['<rootDir>/{plugin,dicom,inference,training,fixtures}/**/*.test.ts'],
   testTimeout: 60_000,
+  // Most tests wait for a node or another program, not for a processor.
+  maxWorkers: '100%',
 };
