@@ -112,6 +112,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
           scorers,
           shadowScorers,
           work: folder.work,
+          undelivered: folder.undelivered,
           worker,
           log,
         }),

@@ -80,6 +80,7 @@ export async function startWorker(settings: Settings, log: Logger): Promise<{ st
         scorers,
         shadowScorers,
         work: folder.work,
+        undelivered: folder.undelivered,
         worker,
         log,
       }),

@@ -6,8 +6,8 @@ import { create, extract } from 'tar';
 import { checkLayout } from '../data-folder/layout.ts';
 import { restoreEmbeddedDatabase } from '../database/database.ts';
 
-/** What a backup leaves out: what is made anew at every start, and the files of a database that runs. */
-const leftOut = new Set(['incoming', 'work', 'lock', 'database']);
+/** What a backup leaves out: what is made anew when it is missed, and the files of a database that runs. */
+const leftOut = new Set(['incoming', 'work', 'undelivered', 'lock', 'database']);
 
 /** The copy of the embedded database in a backup. */
 const databaseCopy = 'database.tar';

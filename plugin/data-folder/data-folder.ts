@@ -13,6 +13,8 @@ export interface DataFolder {
   incoming: string;
   /** Studies that a job has fetched from an archive. Emptied at every start. */
   work: string;
+  /** Results that an archive has not taken yet, a folder each. */
+  undelivered: string;
 }
 
 /**
@@ -28,6 +30,7 @@ export function openDataFolder(root: string): DataFolder {
     instances: join(at, 'instances'),
     incoming: join(at, 'incoming'),
     work: join(at, 'work'),
+    undelivered: join(at, 'undelivered'),
   };
   mkdirSync(at, { recursive: true });
   checkLayout(at);

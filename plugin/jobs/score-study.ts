@@ -57,6 +57,8 @@ export interface ScoreStudyContext {
   shadowScorers: ScorerCache;
   /** Folder for fetched series. */
   work: string;
+  /** Folder for results that are not delivered yet. */
+  undelivered: string;
   /** The name of this process among those that take jobs. */
   worker: string;
   log: Logger;
@@ -68,7 +70,7 @@ export interface ScoreStudyContext {
  * the result depend on the scoring's row only.
  */
 export function scoreStudyJob(context: ScoreStudyContext): ScoreStudy {
-  const undelivered = new UndeliveredResults(context.work);
+  const undelivered = new UndeliveredResults(context.database, context.undelivered);
   return async (scoringID, { last, signal }) => {
     const { database } = context;
     const begun = await beginRun(database, scoringID, context.worker);
@@ -104,7 +106,7 @@ export function scoreStudyJob(context: ScoreStudyContext): ScoreStudy {
         reason: cause.message,
         finishedAt: final ? new Date() : null,
       });
-      if (final || !undelivered.has(scoringID)) await undelivered.forget(scoringID);
+      if (final || !(await undelivered.has(scoringID))) await undelivered.forget(scoringID);
       if (!final) throw error;
     } finally {
       await rm(folder, { recursive: true, force: true });
@@ -171,10 +173,10 @@ class StudyScoring {
     const last = await lastFinished(database, this.#scoring, 'scored');
     const source = { sourceFingerprint, predecessorID: last?.id };
     const made =
-      this.#undelivered.get(this.#scoring.id, source) ?? (await this.#make(plan, sources, last, source));
+      (await this.#undelivered.get(this.#scoring.id, source)) ??
+      (await this.#make(plan, sources, last, source));
     if (!made) return;
-    await this.#undelivered.keep(this.#scoring.id, made);
-    const { objects, rejectionNote, score, slices, resultIdentity: identity } = made;
+    const { objects, context, header, score, slices, resultIdentity: identity } = made;
     for (const destination of this.#destinations) {
       await deliver({
         database,
@@ -183,7 +185,7 @@ class StudyScoring {
         destination,
         objects,
         enter: this.#enter,
-        rejectionNote,
+        rejectionNote: (rejected) => rejectionNote(context, header, rejected),
       });
     }
     for (const destination of this.#destinations) {
@@ -243,6 +245,7 @@ class StudyScoring {
     const predecessor = lost ? undefined : last;
 
     await this.#enter('score');
+    await this.#undelivered.forget(this.#scoring.id);
     const folder = this.#undelivered.folderOf(this.#scoring.id);
     await mkdir(folder, { recursive: true });
     const results = new ResultObjects(
@@ -269,14 +272,17 @@ class StudyScoring {
     const report = replaced.flat().find(({ sopClassUID }) => measurementReports.includes(sopClassUID));
     const [{ header }] = series.instances;
     this.#scored = { bundle, series };
-    return {
+    const made: MadeResult = {
       ...source,
       resultIdentity: identity,
       score: score.study,
       slices: score.slices.map((scored, i) => sliceRecord(scored, series.slices[i].position)),
       objects: await results.finish(score, report),
-      rejectionNote: (rejected) => rejectionNote(result, header.dataset, rejected),
+      context: result,
+      header: header.dataset,
     };
+    await this.#undelivered.keep(this.#scoring.id, made);
+    return made;
   }
 
   /** Lets the candidate of the profile, if one is in shadow, score the same slices. What it fails in is only logged. */

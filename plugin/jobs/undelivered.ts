@@ -1,7 +1,9 @@
-import { rm } from 'node:fs/promises';
+import { access, open, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ResultObject, ScoreValues } from '../../dicom/result.ts';
-import type { InstanceReference } from '../archive/archive.ts';
+import type { DicomJson } from '../../dicom/dicom-json.ts';
+import type { ResultContext, ScoreValues } from '../../dicom/result.ts';
+import { writeAtomically } from '../../inference/atomic-file.ts';
+import type { Database } from '../database/database.ts';
 import type { StoredObject } from '../scoring/result-objects.ts';
 import type { SliceRecord } from './scorings.ts';
 
@@ -15,54 +17,90 @@ export interface MadeResult {
   score: ScoreValues;
   slices: SliceRecord[];
   objects: StoredObject[];
-  rejectionNote: (rejected: InstanceReference[]) => ResultObject;
+  /** What a note needs that rejects the result before: see `rejectionNote`. */
+  context: ResultContext;
+  header: DicomJson;
 }
 
 /** Results that wait for an archive, at most; those that wait longest are made again. */
 const mostWaiting = 32;
 
+/** Written last: a folder without it holds a result that is not whole. */
+const description = 'result.json';
+
 /**
- * Results whose delivery failed: the next attempt goes on with the delivery instead of scoring the study again. They
- * lie in the folder of fetched studies and are forgotten with the process; made again, they are the same.
+ * Results whose delivery has not come to its end: the next attempt, also that of the next process, goes on with the
+ * delivery instead of scoring the study again. Each lies in a folder of its own, named after its scoring.
  */
 export class UndeliveredResults {
-  readonly #work: string;
-  /** By scoring, the oldest first. */
-  readonly #waiting = new Map<string, MadeResult>();
+  readonly #database: Database;
+  readonly #folder: string;
 
-  /** @param work is emptied when the process starts */
-  constructor(work: string) {
-    this.#work = work;
+  constructor(database: Database, folder: string) {
+    this.#database = database;
+    this.#folder = folder;
   }
 
-  /** Where the objects of a scoring's result are written. */
+  /** Where the objects of a scoring's result are written, each in a file named after its SOPInstanceUID. */
   folderOf(scoringID: string): string {
-    return join(this.#work, `${scoringID}.result`);
+    return join(this.#folder, scoringID);
   }
 
   /** The result of an earlier attempt, if it is what this one would make. */
-  get(
+  async get(
     scoringID: string,
     { sourceFingerprint, predecessorID }: Pick<MadeResult, 'sourceFingerprint' | 'predecessorID'>,
-  ): MadeResult | undefined {
-    const made = this.#waiting.get(scoringID);
-    const same = made?.sourceFingerprint === sourceFingerprint && made.predecessorID === predecessorID;
-    return same ? made : undefined;
+  ): Promise<MadeResult | undefined> {
+    if (!(await this.has(scoringID))) return undefined;
+    const text = await readFile(join(this.folderOf(scoringID), description), 'utf8');
+    const made = JSON.parse(text) as MadeResult; // of this version, which its fingerprint covers
+    const same = made.sourceFingerprint === sourceFingerprint && made.predecessorID === predecessorID;
+    if (!same) return undefined;
+    return {
+      ...made,
+      context: { ...made.context, performedAt: new Date(made.context.performedAt) },
+      objects: made.objects.map((object) => ({
+        ...object,
+        file: join(this.folderOf(scoringID), object.sopInstanceUID), // the data folder may have moved
+      })),
+    };
   }
 
-  has(scoringID: string): boolean {
-    return this.#waiting.has(scoringID);
+  async has(scoringID: string): Promise<boolean> {
+    return access(join(this.folderOf(scoringID), description)).then(
+      () => true,
+      () => false,
+    );
   }
 
+  /** Keeps a result until it is forgotten; of all others, those that nobody waits for and the oldest go. */
   async keep(scoringID: string, made: MadeResult): Promise<void> {
-    this.#waiting.set(scoringID, made);
-    const [oldest] = this.#waiting.keys();
-    if (this.#waiting.size > mostWaiting) await this.forget(oldest);
+    for (const { file } of made.objects) {
+      await using handle = await open(file, 'r+');
+      await handle.datasync();
+    }
+    await writeAtomically(join(this.folderOf(scoringID), description), (file) =>
+      file.writeFile(JSON.stringify(made)),
+    );
+    await this.#makeRoom();
   }
 
   /** Removes what was made for a scoring, finished or not. */
   async forget(scoringID: string): Promise<void> {
-    this.#waiting.delete(scoringID);
     await rm(this.folderOf(scoringID), { recursive: true, force: true });
+  }
+
+  async #makeRoom(): Promise<void> {
+    const kept = await readdir(this.#folder);
+    const waiting = await this.#database.query<{ id: string }>(
+      "select id from scoring where id::text = any($1) and state in ('queued', 'running')",
+      [kept],
+    );
+    const ages = await Promise.all(
+      waiting.map(async ({ id }) => ({ id, since: (await stat(this.folderOf(id))).mtimeMs })),
+    );
+    const newest = ages.sort((a, b) => b.since - a.since).slice(0, mostWaiting);
+    const staying = new Set(newest.map(({ id }) => id));
+    for (const id of kept) if (!staying.has(id)) await this.forget(id);
   }
 }
