@@ -8,6 +8,7 @@ import type { TensorValues } from '../inference/safetensors.ts';
 import { PooledValues } from '../inference/pooled-values.ts';
 import { sampleSlices } from '../inference/slice-sampling.ts';
 import type { Evaluation } from './evaluation.ts';
+import { firstStudies } from './slice-cache.ts';
 import type { PatientSplit } from './slice-cache.ts';
 import { headParameters, isTrained } from './training-graph.ts';
 
@@ -21,6 +22,8 @@ export interface BundleOptions {
   readonly seed: number;
   readonly software: string;
   readonly origin: Manifest['provenance']['origin'];
+  /** What whoever looks at the bundle's scores should know. */
+  readonly note?: string;
 }
 
 /** What a bundle takes over; `id` is that of the bundle that it continues. */
@@ -36,12 +39,9 @@ export async function calibratedBundle(
 ): Promise<Bundle> {
   const head = await addWeights(options.root, '', headTensors(model, weights));
 
-  const studies = [...Map.groupBy(heldOut, ({ patient }) => patient).values()].map((slices) =>
-    slices.filter(({ study }) => study === slices[0].study),
-  );
   const normals = [];
   const mapValues = new PooledValues();
-  for (const slices of studies) {
+  for (const { slices } of firstStudies(heldOut)) {
     // A study is scored by the profile's sample of its slices: so is what it is compared with.
     const sample = sampleSlices(slices.length, profile).map((i) => slices[i]);
     normals.push(await evaluation.study(sample, mapValues));
@@ -51,6 +51,7 @@ export async function calibratedBundle(
     schemaVersion: 1,
     name: options.profile,
     title: options.origin === 'trained' ? `QFAE ${options.profile}` : 'Scores mean nothing (UNTRAINED)',
+    ...(options.note !== undefined && { note: options.note }),
     profile: { ...profile, name: options.profile },
     model,
     weights: frozen,

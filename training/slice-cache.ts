@@ -87,6 +87,20 @@ export class SliceCache {
   }
 }
 
+/** A study in a slice cache. */
+export interface CachedStudy {
+  readonly patient: string;
+  readonly slices: readonly CachedSlice[];
+}
+
+/** The first study of each patient. */
+export function firstStudies(slices: readonly CachedSlice[]): CachedStudy[] {
+  return [...Map.groupBy(slices, ({ patient }) => patient)].map(([patient, all]) => ({
+    patient,
+    slices: all.filter(({ study }) => study === all[0].study),
+  }));
+}
+
 /** What `addSlices` did. */
 export interface AddedSlices {
   readonly added: number;

@@ -65,6 +65,8 @@ export interface QfaeTrainingOptions {
   readonly checkpointing?: boolean;
   readonly threads?: number;
   readonly software: string;
+  /** Of the bundle: what whoever looks at its scores should know. */
+  readonly note?: string;
 }
 
 /** What a run will do, known before it begins. */

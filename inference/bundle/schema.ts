@@ -125,6 +125,8 @@ export const manifestSchema = z
     name: nameSchema,
     /** As a reader sees it. */
     title: z.string().min(1),
+    /** What whoever looks at its scores should know of what it has learned. */
+    note: z.string().min(1).optional(),
     profile: profileSchema,
     model: modelConfigSchema,
     /** Shared by all heads: frozen encoders and the perceptual model. */

@@ -25,6 +25,8 @@ import { answerSchema, route, type Route } from './route.ts';
 const bundleFields = {
   id: z.string(),
   title: z.string(),
+  /** What whoever looks at its scores should know. */
+  note: z.string().optional(),
   profile: z.string(),
   /** Whether it scores for its profile. */
   promoted: z.boolean(),
@@ -116,6 +118,7 @@ export function bundleRoutes({ database, settings }: ApiContext): Route[] {
   const describe = async (bundle: Bundle) => ({
     id: bundle.id,
     title: bundle.title,
+    ...(bundle.note !== undefined && { note: bundle.note }),
     profile: bundle.profile.name,
     promoted: (await promotedBundle(root, bundle.profile.name)) === bundle.id,
     origin: bundle.provenance.origin,

@@ -13,7 +13,7 @@ import type { ApiContext } from './context.ts';
 import { Problem, type ProblemStatus } from './problem.ts';
 import { answerSchema, route, type Route } from './route.ts';
 import { slicePictures } from './slice-pictures.ts';
-import { archiveName, scoreSchema, uid, wholeNumber } from './study-routes.ts';
+import { archiveName, sliceFields, uid, wholeNumber } from './study-routes.ts';
 
 /** Percentiles of a frame's values that are black and white where it has no window. */
 const windowPercentiles = [0.5, 99.5] as const;
@@ -21,13 +21,7 @@ const windowPercentiles = [0.5, 99.5] as const;
 const sliceSchema = answerSchema(
   'Slice',
   z.object({
-    sopInstanceUID: z.string(),
-    /** Counted from 1. */
-    frame: z.number().int(),
-    rows: z.number().int(),
-    columns: z.number().int(),
-    position: z.number().nullable(),
-    score: scoreSchema,
+    ...sliceFields,
     /** 2×3 affine from the grid of map and reconstruction to the slice; null where these are not kept any more. */
     gridToSlice: z.array(z.number()).length(6).nullable(),
     /** Its window and the range of its values, after the modality LUT; null for a picture in colour. */

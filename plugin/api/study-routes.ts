@@ -100,6 +100,18 @@ const studyPageSchema = answerSchema(
   }),
 );
 
+/** A scored slice. */
+export const sliceFields = {
+  sopInstanceUID: z.string(),
+  /** Counted from 1. */
+  frame: z.number().int(),
+  rows: z.number().int(),
+  columns: z.number().int(),
+  /** Along the slice normal, in millimetres. */
+  position: z.number().nullable(),
+  score: scoreSchema,
+};
+
 const studyDetailSchema = answerSchema(
   'StudyDetail',
   z.object({
@@ -111,21 +123,7 @@ const studyDetailSchema = answerSchema(
     /** What candidates said in shadow, the newest first; they write nothing. */
     shadow: z.array(z.object({ bundle: z.string(), score: scoreSchema, scoredAt: time })),
     /** Of the result shown, in slice order. */
-    slices: z.array(
-      answerSchema(
-        'SliceScore',
-        z.object({
-          sopInstanceUID: z.string(),
-          /** Counted from 1. */
-          frame: z.number().int(),
-          rows: z.number().int(),
-          columns: z.number().int(),
-          /** Along the slice normal, in millimetres. */
-          position: z.number().nullable(),
-          score: scoreSchema,
-        }),
-      ),
-    ),
+    slices: z.array(answerSchema('SliceScore', z.object(sliceFields))),
   }),
 );
 

@@ -11,6 +11,7 @@ import { chooseRuntime } from '../../inference/provider-choice.ts';
 import { Scorer } from '../../inference/scorer.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { ensureShippedBundles } from '../data-folder/shipped-bundles.ts';
+import { presentSeries } from '../scoring/candidate-series.ts';
 import { resultContext } from '../scoring/algorithm.ts';
 import { ContactSheet } from '../scoring/contact-sheet.ts';
 import { isPicture, readPicture } from '../scoring/picture.ts';
@@ -103,15 +104,7 @@ class ScoreRun {
   async #scoreStudy(studyInstanceUID: string, instances: SourceInstance[]): Promise<void> {
     this.#studies++;
     const { bundle } = this.#scorer;
-    const series = await selectSeries(
-      this.#pool,
-      bundle.profile,
-      [...Map.groupBy(instances, ({ header }) => header.seriesInstanceUID)].map(([uid, ofSeries]) => ({
-        seriesInstanceUID: uid,
-        sopClassUIDs: ofSeries.map(({ header }) => header.sopClassUID),
-        read: () => Promise.resolve(ofSeries),
-      })),
-    );
+    const series = await selectSeries(this.#pool, bundle.profile, presentSeries(instances));
     if ('reason' in series) {
       this.#tellStudy({ studyInstanceUID }, { status: 'not-scored', reason: series.reason });
       return;

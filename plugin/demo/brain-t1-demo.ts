@@ -14,6 +14,7 @@ const grey = windowTransform({ center: 600, width: 1200 });
  */
 export const brainT1Demo: Demonstration = {
   name: 'brain-t1-demo',
+  note: 'A demonstration: it has learned one healthy head in many deformations, as axial T1 slices. It shows how everything works and is of no use for patients.',
   // What told most on the seeds of choice.
   model: patchEightModel({ patchSizes: [8, 12, 16], blocks: [3] }),
   series: {

@@ -35,6 +35,7 @@ export function chestXrayDemo(folder: string): Demonstration {
   }
   return {
     name: 'chest-xray-demo',
+    note: 'A demonstration: it has learned 174 small chest X-rays that a program called normal. It shows how everything works and is of no use for patients.',
     model: patchEightModel({ patchSizes: [8, 16, 32], blocks: [1, 2, 3] }),
     series: { modalities: ['CR', 'DX'], bodyParts: ['CHEST', 'THORAX', 'LUNG'], views: ['PA', 'AP'] },
     reductions: { image: 'mean|max', map: 'mean', study: 'max' },

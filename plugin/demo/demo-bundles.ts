@@ -4,11 +4,12 @@ import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { exportBundle } from '../../inference/bundle/bundle-archive.ts';
-import { bundleID, promote } from '../../inference/bundle/registry.ts';
+import { bundleID, promote, promotedBundle } from '../../inference/bundle/registry.ts';
 import { verifyBundle } from '../../inference/bundle/verify.ts';
 import { rank, rankingMetrics } from '../../training/metrics/ranking.ts';
 import { wholeNumber } from '../cli/arguments.ts';
 import { stopSignal } from '../cli/train.ts';
+import { ensureShippedBundles } from '../data-folder/shipped-bundles.ts';
 import { brainT1Demo } from './brain-t1-demo.ts';
 import { chestXrayDemo } from './chest-xray-demo.ts';
 import type { Demonstration } from './demonstration.ts';
@@ -51,9 +52,12 @@ async function make(demonstration: Demonstration, threads: number): Promise<void
   console.log(path);
 }
 
-/** Figures of the bundle that was made last. */
+/** Figures of the bundle that was made last; where none was made, of the one that comes with the node. */
 async function measured(demonstration: Demonstration): Promise<void> {
-  const root = join(out, demonstration.name, 'data');
+  const made = join(out, demonstration.name, 'data');
+  const own = (await promotedBundle(made, demonstration.name)) !== undefined;
+  const root = own ? made : join(out, 'shipped');
+  if (!own) await ensureShippedBundles(root);
   const folder = join(out, demonstration.name, 'test');
   await rm(folder, { recursive: true, force: true });
   const id = await bundleID(root, demonstration.name);

@@ -31,6 +31,8 @@ export type Studies = Iterable<KnownStudy> | AsyncIterable<KnownStudy>;
 export interface Demonstration {
   /** Of the bundle and of its profile. */
   readonly name: string;
+  /** What it has learned, and what it is worth. */
+  readonly note: string;
   readonly model: PretrainingModel;
   /** What it scores. */
   readonly series: Manifest['profile']['series'];

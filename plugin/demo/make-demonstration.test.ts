@@ -34,6 +34,7 @@ function stripes(first: number, count: number, kind?: string): KnownStudy[] {
 
 const demonstration: Demonstration = {
   name: 'stripes-demo',
+  note: 'Of stripes.',
   model: pretrainingModels.tiny,
   series: { modalities: ['MR'] },
   reductions: { image: 'max|mean', map: 'mean', study: 'max' },

@@ -25,12 +25,13 @@ export async function makeDemonstration(
   threads: number,
   signal: AbortSignal,
 ): Promise<Bundle | undefined> {
-  const { name, model, series, reductions, pretraining, training } = demonstration;
+  const { name, note, model, series, reductions, pretraining, training } = demonstration;
   const split = await cacheStudies(demonstration, join(folder, 'cache'));
   const common = {
     root: join(folder, 'data'),
     cacheFolder: join(folder, 'cache'),
     profile: name,
+    note,
     seed: SEED,
     alpha: ALPHA,
     // Neither is ever upside down.

@@ -10,7 +10,7 @@ import { picturesIn } from '../../training/pictures.ts';
 import { addSlices, pseudonyms } from '../../training/slice-cache.ts';
 import type { SourceSlice } from '../../training/slice-cache.ts';
 import type { Archive } from '../archive/archive.ts';
-import { candidateSeries } from '../scoring/candidate-series.ts';
+import { candidateSeries, presentSeries } from '../scoring/candidate-series.ts';
 import { readPicture } from '../scoring/picture.ts';
 import { anatomicalPlane } from '../scoring/profile-fit.ts';
 import { dicomStudies, patientOf } from '../scoring/readable-study.ts';
@@ -195,17 +195,7 @@ async function studiesInFolder(
   return [...studies].map(([study, instances]) => ({
     study,
     why,
-    open: () =>
-      openStudy(
-        pool,
-        profile,
-        [...Map.groupBy(instances, ({ header }) => header.seriesInstanceUID)].map(([uid, ofSeries]) => ({
-          seriesInstanceUID: uid,
-          sopClassUIDs: ofSeries.map(({ header }) => header.sopClassUID),
-          read: () => Promise.resolve(ofSeries),
-        })),
-        signal,
-      ),
+    open: () => openStudy(pool, profile, presentSeries(instances), signal),
   }));
 }
 

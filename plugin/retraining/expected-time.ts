@@ -4,14 +4,15 @@ import { join } from 'node:path';
 import { openBundle, promotedBundle } from '../../inference/bundle/registry.ts';
 import { Scorer } from '../../inference/scorer.ts';
 import { batchesPerEpoch } from '../../training/batches.ts';
-import { SliceCache } from '../../training/slice-cache.ts';
+import { firstStudies, SliceCache } from '../../training/slice-cache.ts';
 import { anomalyKinds } from '../../training/synthetic-anomaly.ts';
 import { timeStep } from '../../training/train-qfae.ts';
 import { dataSetProblems, divide } from './data-set-check.ts';
 import { buildDataSet, cachePath, sourceCount } from './data-set.ts';
-import { onePerPatient, scoreStudies } from './evaluate-bundle.ts';
+import { scoreStudies } from './score-cached-studies.ts';
 import type { PatientCounts } from './data-set-check.ts';
-import { trainingOptions, type RetrainContext } from './retrain.ts';
+import type { RetrainContext } from './retrain-context.ts';
+import { trainingOptions } from './retrain.ts';
 import type { RetrainingRun } from './run-folder.ts';
 import { studySalt } from './study-salt.ts';
 
@@ -101,7 +102,7 @@ async function timeScoring(
   const cache = await SliceCache.open(cacheFolder);
   const scorer = await Scorer.open(root, bundle, options);
   try {
-    const [study] = onePerPatient(cache.slices);
+    const [study] = firstStudies(cache.slices);
     const begun = performance.now();
     await scoreStudies(scorer, cache, [study]);
     return (performance.now() - begun) / 1000;

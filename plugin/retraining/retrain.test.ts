@@ -17,7 +17,8 @@ import { settingsSchema } from '../settings.ts';
 import { chooseStudies } from './choose-studies.ts';
 import { readCard } from './model-card.ts';
 import { retrainingRequestSchema } from './request.ts';
-import { retrain, type RetrainContext } from './retrain.ts';
+import { retrain } from './retrain.ts';
+import type { RetrainContext } from './retrain-context.ts';
 import { createRun, openRun, type RunResult } from './run-folder.ts';
 import { readStudies } from './study-record.ts';
 

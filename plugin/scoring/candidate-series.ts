@@ -35,6 +35,15 @@ export function candidateSeries(
   }));
 }
 
+/** The series of a study whose files are at hand. */
+export function presentSeries(instances: readonly SourceInstance[]): CandidateSeries[] {
+  return [...Map.groupBy(instances, ({ header }) => header.seriesInstanceUID)].map(([uid, ofSeries]) => ({
+    seriesInstanceUID: uid,
+    sopClassUIDs: ofSeries.map(({ header }) => header.sopClassUID),
+    read: () => Promise.resolve(ofSeries),
+  }));
+}
+
 /** Fetches a series; it is whole if its instances are those that the query named. */
 async function fetchSeries(
   { archive, pool, studyInstanceUID, folder }: ArchivedStudy,

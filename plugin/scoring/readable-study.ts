@@ -4,6 +4,7 @@ import type { DicomPool } from '../../dicom/pool.ts';
 import type { Profile } from '../../inference/bundle/profiles.ts';
 import type { InputSlice } from '../../inference/scorer.ts';
 import { sampleSlices } from '../../inference/slice-sampling.ts';
+import { presentSeries } from './candidate-series.ts';
 import { readPicture } from './picture.ts';
 import { selectSeries, type SourceInstance } from './series-selection.ts';
 import { readSlices } from './series-slices.ts';
@@ -41,15 +42,7 @@ export async function readableStudy(
   profile: Profile,
   instances: readonly SourceInstance[],
 ): Promise<ReadableStudy | { reason: string }> {
-  const series = await selectSeries(
-    pool,
-    profile,
-    [...Map.groupBy(instances, ({ header }) => header.seriesInstanceUID)].map(([uid, ofSeries]) => ({
-      seriesInstanceUID: uid,
-      sopClassUIDs: ofSeries.map(({ header }) => header.sopClassUID),
-      read: () => Promise.resolve(ofSeries),
-    })),
-  );
+  const series = await selectSeries(pool, profile, presentSeries(instances));
   if ('reason' in series) return series;
   return { patient: patientOf(instances[0]), slices: () => readSlices(pool, series) };
 }

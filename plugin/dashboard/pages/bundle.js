@@ -24,8 +24,20 @@ export class BundlePage {
 
 /** What decides the scores of a bundle, where it comes from, and how good it is. */
 export function card(bundle) {
-  const { id, title, profile, promoted, origin, provenance, metrics, calibration, heads, weightBytes, task } =
-    bundle;
+  const {
+    id,
+    title,
+    note,
+    profile,
+    promoted,
+    origin,
+    provenance,
+    metrics,
+    calibration,
+    heads,
+    weightBytes,
+    task,
+  } = bundle;
   const facts = {
     Bundle: id,
     Title: title,
@@ -45,6 +57,7 @@ export function card(bundle) {
     ...Object.fromEntries(Object.entries(metrics).map(([name, value]) => [name, significant(value)])),
   };
   return html`
+    ${note ? html`<p>${note}</p>` : nothing}
     <dl class="facts">
       ${Object.entries(facts).map(
         ([name, value]) =>

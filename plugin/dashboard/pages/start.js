@@ -82,11 +82,7 @@ export class StartPage {
         nothing. ${next}
       </p>`;
     }
-    if (!this.#bundle.id.startsWith('brain-t1-demo@')) return nothing;
-    return html`<p>
-      This demonstration bundle has learned one healthy head in many deformations, as axial T1 slices; other
-      studies are not scored. It shows how everything works and is of no use for patients. ${next}
-    </p>`;
+    return this.#bundle.note ? html`<p>${this.#bundle.note} ${next}</p>` : nothing;
   }
 
   #sampleView() {

@@ -1,7 +1,7 @@
 import type { InputSlice, Scorer } from '../../inference/scorer.ts';
 import { sampleSlices } from '../../inference/slice-sampling.ts';
 import { uniformStream } from '../../training/philox.ts';
-import type { CachedSlice, SliceCache } from '../../training/slice-cache.ts';
+import type { CachedSlice, CachedStudy, SliceCache } from '../../training/slice-cache.ts';
 import {
   anomalyKinds,
   anomalyPlace,
@@ -11,19 +11,6 @@ import {
 
 /** A synthetic anomaly lies in this share of a stack's slices, in its middle; in one at least. */
 const ALTERED = 0.25;
-
-/** A study in a slice cache. */
-export interface CachedStudy {
-  readonly patient: string;
-  readonly slices: readonly CachedSlice[];
-}
-
-/** One study of each patient, the first, in the order of the patients. */
-export function onePerPatient(slices: readonly CachedSlice[]): CachedStudy[] {
-  return [...Map.groupBy(slices, ({ patient }) => patient)]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([patient, all]) => ({ patient, slices: all.filter(({ study }) => study === all[0].study) }));
-}
 
 /** Raw scores of studies, in their order. */
 export async function scoreStudies(

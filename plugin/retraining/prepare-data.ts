@@ -1,0 +1,103 @@
+import { openBundle, promotedBundle } from '../../inference/bundle/registry.ts';
+import type { Bundle } from '../../inference/bundle/schema.ts';
+import { batchesPerEpoch } from '../../training/batches.ts';
+import { firstStudies, SliceCache, type CachedSlice, type CachedStudy } from '../../training/slice-cache.ts';
+import { commonReasons, dataSetProblems, divide } from './data-set-check.ts';
+import { buildDataSet, cachePath } from './data-set.ts';
+import type { ModelCard } from './model-card.ts';
+import type { RetrainContext } from './retrain-context.ts';
+import type { RetrainingRun } from './run-folder.ts';
+import { splitPatients, unseenFirst, type ThreeWaySplit } from './split-patients.ts';
+import type { StudyRecord } from './study-record.ts';
+import { studySalt } from './study-salt.ts';
+
+/** A data set that can be trained with. */
+export interface PreparedData {
+  readonly base: Bundle;
+  /** The bundle that scores now, if one does. */
+  readonly promoted: Bundle | undefined;
+  readonly split: ThreeWaySplit;
+  readonly abnormal: readonly CachedStudy[];
+  readonly data: ModelCard['data'];
+}
+
+/** Builds the data set of a run and says whether it can be trained with. */
+export async function prepareData(
+  { folder, request, chosen }: RetrainingRun,
+  context: RetrainContext,
+  signal: AbortSignal,
+): Promise<PreparedData> {
+  const { root, archives, pool, onStudy } = context;
+  const base = await openBundle(root, request.bundle ?? request.profile);
+  const promotedID = await promotedBundle(root, request.profile);
+  const promoted = promotedID === undefined ? undefined : await openBundle(root, promotedID);
+  const salt = await studySalt(root);
+  const part = (name: StudyRecord['part'], studies: typeof chosen.normal, source = request.normal) =>
+    buildDataSet({
+      ...{ folder, part: name, studies, profile: base.profile, salt, archives, pool, onStudy, signal },
+      ...(source.folder !== undefined && { files: source.folder }),
+      ...(source.patientPattern !== undefined && { patientPattern: new RegExp(source.patientPattern) }),
+    });
+  const normal = await part('normal', chosen.normal);
+  const abnormal = request.abnormal ? await part('abnormal', chosen.abnormal, request.abnormal) : [];
+
+  const problems = dataSetProblems(normal);
+  if (problems.length > 0 && (request.mixedGeometry === 'refuse' || !normal.some(isTaken))) {
+    throw new Error(problems.join('; '));
+  }
+  const slices = limited(await slicesOf(folder, 'normal', normal), request.limit);
+  const seen = new Set(promoted?.provenance.studyHashes);
+  const { unseen, seen: known } = unseenFirst(slices, seen);
+  const counts = divide(unseen.length + known.length, unseen.length, request);
+  const split = splitPatients(slices, counts, seen, !request.continue);
+  const steps = batchesPerEpoch(split.training.length, request.batchSize);
+  if (steps === 0) {
+    throw new Error(
+      `too few studies: ${split.training.length} training slices do not fill a batch of ${request.batchSize}`,
+    );
+  }
+  const abnormalSlices = await slicesOf(folder, 'abnormal', abnormal);
+  return {
+    ...{ base, promoted, split },
+    abnormal: firstStudies(abnormalSlices),
+    data: {
+      training: countsOf(split.training),
+      calibration: countsOf(split.calibration),
+      evaluation: countsOf(split.evaluation),
+      abnormal: countsOf(abnormalSlices),
+      contradicted: chosen.contradicted,
+      leftOut: [...normal, ...abnormal].filter((record) => !isTaken(record)).length,
+      leftOutReasons: commonReasons([...normal, ...abnormal]),
+    },
+  };
+}
+
+const isTaken = ({ leftOut }: StudyRecord) => leftOut === undefined;
+
+/** The slices of the studies that were taken; what a broken study left in the cache is in no record. */
+async function slicesOf(
+  folder: string,
+  part: StudyRecord['part'],
+  records: readonly StudyRecord[],
+): Promise<CachedSlice[]> {
+  const taken = new Set(records.flatMap(({ pseudonyms }) => pseudonyms?.study ?? []));
+  if (taken.size === 0) return [];
+  const cache = await SliceCache.open(cachePath(folder, part));
+  await cache.close();
+  return cache.slices.filter(({ study }) => taken.has(study));
+}
+
+/** The slices of at most `limit` studies, those of the smallest pseudonyms. */
+function limited(slices: readonly CachedSlice[], limit: number | undefined): CachedSlice[] {
+  const studies = [...new Set(slices.map(({ study }) => study))].sort();
+  const kept = new Set(studies.slice(0, limit));
+  return slices.filter(({ study }) => kept.has(study));
+}
+
+function countsOf(slices: readonly CachedSlice[]): ModelCard['data']['training'] {
+  return {
+    patients: new Set(slices.map(({ patient }) => patient)).size,
+    studies: new Set(slices.map(({ study }) => study)).size,
+    slices: slices.length,
+  };
+}

@@ -1,0 +1,124 @@
+import { rm } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { addBundle, promote, promotedBundle } from '../../inference/bundle/registry.ts';
+import { removeBundle } from '../../inference/bundle/remove.ts';
+import type { Bundle } from '../../inference/bundle/schema.ts';
+import { setShadow } from '../../inference/bundle/shadow.ts';
+import { readRecords } from '../../training/run-log.ts';
+import { logPath } from '../../training/trainer.ts';
+import { version } from '../version.ts';
+import { cachePath } from './data-set.ts';
+import { writeCard, type CardMetrics, type ModelCard } from './model-card.ts';
+import type { PreparedData } from './prepare-data.ts';
+import type { Evaluated } from './evaluate-candidate.ts';
+import { writeRunResult, type RetrainingRun, type RunResult } from './run-folder.ts';
+import { saltID, studySalt } from './study-salt.ts';
+
+const onnxruntime = createRequire(import.meta.url)('onnxruntime-node/package.json') as { version: string };
+
+/** Points of a card's curve of the training loss. */
+const CURVE_POINTS = 200;
+
+/**
+ * Adds a candidate to the registry with its card, and promotes it where gate and request allow. Then the run's pixels
+ * are removed.
+ */
+export async function registerCandidate(
+  run: RetrainingRun,
+  root: string,
+  prepared: PreparedData,
+  trained: Bundle,
+  evaluated: Evaluated,
+): Promise<RunResult> {
+  const { folder, request } = run;
+  const { verdict, candidate } = evaluated;
+  const bundle = await registered(root, prepared.base, trained, candidate);
+
+  const present = await promotedBundle(root, request.profile);
+  const failed = verdict.conditions.filter(({ passed }) => !passed);
+  const reason = !verdict.passed
+    ? failed.map(({ name, finding }) => `${name}: ${finding}`).join('; ')
+    : !request.promote
+      ? 'the request wants no promotion'
+      : present !== prepared.promoted?.id
+        ? 'another bundle was promoted meanwhile'
+        : null;
+  const outcome = reason === null ? 'promoted' : 'candidate';
+  await writeCard(root, {
+    version: 1,
+    bundle: bundle.id,
+    profile: request.profile,
+    base: prepared.base.id,
+    comparedWith: prepared.promoted?.id ?? null,
+    madeAt: new Date().toISOString(),
+    versions: {
+      qfae: version,
+      node: process.versions.node,
+      onnxruntime: onnxruntime.version,
+    },
+    request: cardRequest(run),
+    data: prepared.data,
+    curves: await curves(join(folder, 'training')),
+    evaluatedBy: evaluated.evaluatedBy,
+    candidate,
+    promoted: evaluated.promoted,
+    gate: verdict.conditions.map((condition) => ({ ...condition })),
+    ...{ outcome, reason },
+  });
+  if (outcome === 'promoted') await promote(root, bundle.id);
+  else if (request.shadow) await setShadow(root, bundle.id);
+  const result: RunResult = { bundle: bundle.id, outcome, reason };
+  await writeRunResult(folder, result);
+  // Pixels of patients: nobody needs them any more.
+  for (const path of [cachePath(folder, 'normal'), cachePath(folder, 'abnormal'), join(folder, 'work')]) {
+    await rm(path, { recursive: true, force: true });
+  }
+  return result;
+}
+
+/** The trained bundle with its metrics and the mark of the salt; it takes the place of the one without. */
+async function registered(
+  root: string,
+  base: Bundle,
+  trained: Bundle,
+  metrics: CardMetrics | null,
+): Promise<Bundle> {
+  const { id, ...manifest } = trained;
+  const bundle = await addBundle(root, {
+    ...manifest,
+    provenance: { ...manifest.provenance, studySalt: saltID(await studySalt(root)), predecessor: base.id },
+    metrics: metrics
+      ? {
+          auroc: metrics.auroc,
+          aurocLower: metrics.aurocInterval[0],
+          aurocUpper: metrics.aurocInterval[1],
+          falsePositiveRate: metrics.falsePositiveRate,
+          falsePositiveUpperBound: metrics.falsePositiveUpperBound,
+          sensitivity: metrics.sensitivity,
+        }
+      : {},
+  });
+  if (bundle.id !== id) await removeBundle(root, id);
+  return bundle;
+}
+
+/** The request as a card may show it: of its sources only the kinds, since queries and files may name patients. */
+function cardRequest({ request }: RetrainingRun): Record<string, unknown> {
+  const { normal, abnormal, ...rest } = request;
+  return { ...rest, normal: Object.keys(normal), ...(abnormal && { abnormal: Object.keys(abnormal) }) };
+}
+
+async function curves(folder: string): Promise<ModelCard['curves']> {
+  const records = await readRecords(logPath(folder));
+  const points = (type: 'step' | 'evaluation') =>
+    records.flatMap((record) =>
+      record.type === type ? [[record.step, record.loss] as [number, number]] : [],
+    );
+  const steps = points('step');
+  const every = Math.ceil(steps.length / CURVE_POINTS);
+  return {
+    training: steps.filter(([step], i) => step % every === 0 || i === steps.length - 1),
+    heldOut: points('evaluation'),
+  };
+}
