@@ -9,7 +9,7 @@ import type { Logger } from '../log.ts';
 import { isOwnResult } from '../scoring/algorithm.ts';
 import type { Settings } from '../settings.ts';
 import type { ArrivedFile, InstanceStore } from '../store/instance-store.ts';
-import { isDiskFull, type StoreRoom } from '../store/room.ts';
+import { isDiskFull, writeWhole, type StoreRoom } from '../store/room.ts';
 import { parseMediaType, type MediaType } from './media-type.ts';
 import { boundaryOf, MultipartError, readParts, wholeBody, type Part } from './multipart.ts';
 
@@ -273,9 +273,7 @@ async function receiveFile(body: Readable, file: string, limit: number): Promise
   let gathered: Buffer[] = [];
   let gatheredBytes = 0;
   const write = async () => {
-    const { bytesWritten } = await handle.writev(gathered);
-    if (bytesWritten !== gatheredBytes)
-      throw new Error(`${bytesWritten} of ${gatheredBytes} bytes could be written`);
+    await writeWhole(handle, gathered);
     gathered = [];
     gatheredBytes = 0;
   };

@@ -1,5 +1,6 @@
 import { open, rm, type FileHandle } from 'node:fs/promises';
 import { Writable } from 'node:stream';
+import { writeWhole } from '../store/room.ts';
 
 /** More than this of an object waits for the disk: its sender has to wait. */
 const highWater = 4 * 1024 * 1024;
@@ -22,6 +23,11 @@ export class IncomingObject extends Writable {
     this.#limit = limit;
     this.#onDrain = onDrain;
     this.on('error', () => undefined); // told to whoever waits for its end
+  }
+
+  /** So many have come. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   get isTooLarge(): boolean {
@@ -54,7 +60,10 @@ export class IncomingObject extends Writable {
     for (const { chunk } of chunks) this.#bytes += chunk.length;
     const written = this.isTooLarge
       ? Promise.resolve()
-      : this.#handle!.writev(chunks.map(({ chunk }) => chunk)).then(() => undefined);
+      : writeWhole(
+          this.#handle!,
+          chunks.map(({ chunk }) => chunk),
+        );
     written
       .then(() => {
         done();

@@ -10,6 +10,7 @@ import { isUID } from '../../dicom/uid.ts';
 import { fileHead } from '../../dicom/writing/file-head.ts';
 import { storageClasses, type StoreContext } from '../dicomweb/store.ts';
 import type { Settings } from '../settings.ts';
+import { isDiskFull } from '../store/room.ts';
 import { IncomingObject } from './incoming-object.ts';
 import dimse from './library.ts';
 
@@ -223,7 +224,7 @@ class StoreAssociation extends Scp {
 
   /** Hands the object to the store; returns the status of the answer. */
   async #store(object: IncomingObject, request: requests.CStoreRequest): Promise<number> {
-    const { log, pool, store } = this.#context;
+    const { limits, log, pool, room, store } = this.#context;
     const sopInstanceUID = request.getAffectedSopInstanceUid();
     const at = { calling: this.#sourceAETitle, sopInstanceUID };
     const refuse = (status: number, why: string) => {
@@ -232,9 +233,9 @@ class StoreAssociation extends Scp {
     };
     try {
       await finished(object);
-      if ((await this.#context.room.left()) <= 0) return refuse(outOfResources, 'the store is full');
+      if ((await room.left()) <= 0) return refuse(outOfResources, 'the store is full');
       if (object.isTooLarge) {
-        return refuse(outOfResources, `object of more than ${this.#context.limits.instanceBytes} bytes`);
+        return refuse(outOfResources, `object of more than ${limits.instanceBytes} bytes`);
       }
       const header = await pool.readHeader(object.file);
       if (
@@ -247,11 +248,17 @@ class StoreAssociation extends Scp {
         arrival: true,
         sourceAETitle: this.#sourceAETitle,
       });
+      room.take(object.bytes);
       log.info({ ...at, studyInstanceUID: header.studyInstanceUID, scoring }, `instance ${added}`);
       return Status.Success;
     } catch (error) {
       const unreadable = error instanceof DicomError && !['timeout', 'worker'].includes(error.reason);
-      return refuse(unreadable ? cannotUnderstand : Status.ProcessingFailure, (error as Error).message);
+      const status = unreadable
+        ? cannotUnderstand
+        : isDiskFull(error)
+          ? outOfResources
+          : Status.ProcessingFailure;
+      return refuse(status, (error as Error).message);
     } finally {
       await object.discard();
     }

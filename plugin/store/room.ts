@@ -1,4 +1,4 @@
-import { readdir, stat, statfs } from 'node:fs/promises';
+import { readdir, stat, statfs, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Settings } from '../settings.ts';
 
@@ -52,7 +52,17 @@ async function bytesIn(folder: string): Promise<number> {
   return bytes;
 }
 
+/** What a full disk, and its owner's full quota, are called by the operating system and by PostgreSQL (disk_full). */
+const fullCodes = ['ENOSPC', 'EDQUOT', '53100'];
+
 /** Whether something could not be written because the disk, or its owner's quota, is full. */
 export function isDiskFull(error: unknown): boolean {
-  return ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
+  return fullCodes.includes((error as NodeJS.ErrnoException).code ?? '');
+}
+
+/** Writes all of `chunks`. One write to a disk that is nearly full ends early without an error; the next one fails. */
+export async function writeWhole(handle: FileHandle, chunks: Buffer[]): Promise<void> {
+  const { bytesWritten } = await handle.writev(chunks);
+  const rest = Buffer.concat(chunks).subarray(bytesWritten);
+  if (rest.length > 0) await handle.writeFile(rest);
 }
