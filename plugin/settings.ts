@@ -249,7 +249,7 @@ export const settingsSchema = z.strictObject({
       parts: z.number().int().positive().default(20_000),
       /** A request must have come within this time. */
       requestSeconds: seconds.max(7 * 24 * 3600).default(4 * 3600),
-      /** A body that comes to a halt, or almost, for twice as long is broken off. */
+      /** A request's head must have come within this time; a body that comes to a halt, or almost, for twice as long is broken off. */
       stallSeconds: seconds.max(60).default(30),
       /** Requests from one address. */
       requestsPerMinute: z.number().int().positive().default(60_000),

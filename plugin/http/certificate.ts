@@ -24,21 +24,22 @@ export function readCertificate({ certificateFile, keyFile }: TlsSettings): { ce
   return { cert: read('certificateFile', certificateFile), key: read('keyFile', keyFile) };
 }
 
-/** Takes over a renewed certificate, for new connections, until it is told to end. */
+/** Takes over a renewed certificate, for new connections, until it is told to end. It looks every `everyMs`. */
 export async function renewCertificate(
   server: Pick<Server, 'setSecureContext'>,
   tls: TlsSettings,
   log: Logger,
   signal: AbortSignal,
+  everyMs = lookEveryMs,
 ): Promise<void> {
   const changedAt = () =>
     [tls.certificateFile, tls.keyFile].map((file) => statSync(file, { throwIfNoEntry: false })?.mtimeMs);
   let known = changedAt();
   while (!signal.aborted) {
-    await sleep(lookEveryMs, undefined, { signal }).catch(() => undefined);
-    const now = changedAt();
-    if (now.every((time, i) => time === known[i])) continue;
+    await sleep(everyMs, undefined, { signal }).catch(() => undefined);
     try {
+      const now = changedAt();
+      if (now.every((time, i) => time === known[i])) continue;
       server.setSecureContext(readCertificate(tls));
       known = now;
       log.info('the renewed certificate is in use');

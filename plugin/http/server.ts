@@ -38,7 +38,7 @@ export function createHttpServer(context: ServerContext): Server {
     ? createTlsServer({ ...options, ...readCertificate(http.tls) }, app)
     : createServer(options, app);
   server.requestTimeout = limits.requestSeconds * 1000; // a study may take long to come
-  server.headersTimeout = 30_000;
+  server.headersTimeout = limits.stallSeconds * 1000;
   server.keepAliveTimeout = 65_000; // longer than proxies keep theirs
   server.timeout = 120_000;
   server.maxConnections = limits.connections;
