@@ -9,6 +9,7 @@ import { startPostgres } from '../fixtures/postgres.ts';
 import { describeWith } from '../fixtures/required-program.ts';
 import { stow } from '../fixtures/stow.ts';
 import { scoredStudy } from '../fixtures/worklist.ts';
+import { createToken, tokenFolder } from './access/token.ts';
 import { openPostgres } from './database/postgres.ts';
 import { listJobs } from './jobs/jobs.ts';
 import { createLog } from './log.ts';
@@ -16,72 +17,106 @@ import { createLog } from './log.ts';
 const comprehensive3D = '1.2.840.10008.5.1.4.1.1.88.34';
 const studies = 8;
 
-describeWith(['/usr/lib/postgresql'], 'two workers beside a node that does not score itself', () => {
-  test('share the queue; of what a killed one left, the other loses nothing and doubles nothing', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'qfae-workers-'));
-    const server = await startPostgres();
-    const closers: (() => Promise<unknown>)[] = [() => server.remove()];
-    try {
-      const common = { QFAE_DATABASE_URL: server.url, QFAE_JOBS_HEARTBEAT_SECONDS: '10' };
-      const node = await startNodeProcess({
-        ...common,
-        QFAE_ARRIVAL_QUIET_SECONDS: '0.5',
-        QFAE_JOBS_WORK: 'false',
-      });
-      closers.push(() => node.stop());
-      const database = await openPostgres(server.url, createLog('silent'));
-      closers.push(() => database.close());
-      const startWorker = (name: string) =>
-        startWorkerProcess({ ...common, QFAE_NODE_URL: node.url, QFAE_DATA: join(folder, name) });
-      const [killed, other] = await Promise.all([startWorker('killed'), startWorker('other')]);
-      closers.push(
-        () => other.stop(),
-        () => killed.stop('SIGKILL'),
-      );
+describeWith(
+  ['/usr/lib/postgresql'],
+  'two workers beside a node that does not score itself and asks who they are',
+  () => {
+    test('share the queue; of what a killed one left, the other loses nothing and doubles nothing', async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'qfae-workers-'));
+      const server = await startPostgres();
+      const closers: (() => Promise<unknown>)[] = [() => server.remove()];
+      try {
+        const common = { QFAE_DATABASE_URL: server.url, QFAE_JOBS_HEARTBEAT_SECONDS: '10' };
+        const data = join(folder, 'node');
+        const { token } = await createToken(tokenFolder(data), {
+          name: 'worker',
+          roles: ['reader', 'sender'],
+        });
+        const headers = { authorization: `Bearer ${token}` };
+        const node = await startNodeProcess({
+          ...common,
+          QFAE_DATA: data,
+          QFAE_ACCESS_AUTHENTICATION: 'on',
+          QFAE_ARRIVAL_QUIET_SECONDS: '0.5',
+          QFAE_JOBS_WORK: 'false',
+        });
+        closers.push(() => node.stop());
+        const database = await openPostgres(server.url, createLog('silent'));
+        closers.push(() => database.close());
+        const startWorker = (name: string) =>
+          startWorkerProcess({
+            ...common,
+            ...{ QFAE_NODE_URL: node.url, QFAE_NODE_TOKEN: token, QFAE_DATA: join(folder, name) },
+          });
+        const [killed, other] = await Promise.all([startWorker('killed'), startWorker('other')]);
+        closers.push(
+          () => other.stop(),
+          () => killed.stop('SIGKILL'),
+        );
 
-      const uids = await Promise.all(
-        Array.from({ length: studies }, async (_, i) => {
-          const name = `Worker${i}`;
-          const series = await writeCTSeries(join(folder, name), { name, slices: 4, rows: 48, columns: 48 });
-          const objects = series.map(({ bytes }) => bytes);
-          expect((await stow(node.dicomWebUrl, objects)).status).toBe(200);
-          return series[0].studyInstanceUID;
-        }),
-      );
-      const running = async () => {
-        const jobs = await listJobs(database, { states: ['running'], limit: 10 });
-        return jobs.find(({ worker, step }) => worker!.endsWith(killed.data) && step !== 'query');
-      };
-      let left;
-      while (!(left = await running())) await sleep(10);
-      await killed.stop('SIGKILL');
+        const uids = await Promise.all(
+          Array.from({ length: studies }, async (_, i) => {
+            const name = `Worker${i}`;
+            const series = await writeCTSeries(join(folder, name), {
+              name,
+              slices: 4,
+              rows: 48,
+              columns: 48,
+            });
+            const objects = series.map(({ bytes }) => bytes);
+            expect((await stow(node.dicomWebUrl, objects, { headers })).status).toBe(200);
+            return series[0].studyInstanceUID;
+          }),
+        );
+        const running = async () => {
+          const jobs = await listJobs(database, { states: ['running'], limit: 10 });
+          return jobs.find(({ worker, step }) => worker!.endsWith(killed.data) && step !== 'query');
+        };
+        let left;
+        while (!(left = await running())) await sleep(10);
+        await killed.stop('SIGKILL');
 
-      for (const uid of uids) {
-        const { status, results } = await scoredStudy(node.url, uid, undefined, 300);
-        expect(status).toBe('scored');
-        const answer = await fetch(`${node.dicomWebUrl}/studies/${uid}/instances`);
-        const present = (await answer.json()) as DicomJson[];
-        expect(present).toHaveLength(4 + results.length);
-        const reports = present.filter((object) => object['00080016'].Value![0] === comprehensive3D);
-        expect(reports).toHaveLength(1);
+        for (const uid of uids) {
+          const { status, results } = await scoredStudy(node.url, uid, undefined, 300, headers);
+          expect(status).toBe('scored');
+          const answer = await fetch(`${node.dicomWebUrl}/studies/${uid}/instances`, { headers });
+          const present = (await answer.json()) as DicomJson[];
+          expect(present).toHaveLength(4 + results.length);
+          const reports = present.filter((object) => object['00080016'].Value![0] === comprehensive3D);
+          expect(reports).toHaveLength(1);
+        }
+        const jobs = await listJobs(database, { limit: 100 });
+        expect(jobs.find(({ id }) => id === left.id)).toMatchObject({
+          state: 'scored',
+          worker: expect.stringContaining(other.data),
+        });
+        // Results that workers send to the node are no arrival: nothing is queued once a study has its result.
+        await sleep(2000);
+        const queued = node.log().filter(({ msg }) => String(msg).includes('waits to be scored'));
+        for (const { time, studyInstanceUID } of queued) {
+          const { finishedAt } = jobs.find((job) => job.studyInstanceUID === studyInstanceUID)!;
+          expect(time).toBeLessThan(finishedAt!.getTime());
+        }
+        // The node has scored nothing itself: what it measures are the workers' stages.
+        const metrics = await (await fetch(`${node.url}/metrics`, { headers })).text();
+        const value = (line: string) =>
+          Number(
+            metrics
+              .split('\n')
+              .find((text) => text.startsWith(line))
+              ?.split(' ')
+              .at(-1),
+          );
+        expect(value('qfae_studies_total{state="scored"')).toBe(studies);
+        expect(value('qfae_stage_seconds_count{stage="score"}')).toBeGreaterThanOrEqual(studies);
+        expect(value('qfae_jobs{state="scored"}')).toBe(studies);
+        const log = JSON.stringify([node.log(), killed.log(), other.log()]);
+        expect(log).not.toContain('not-to-be-logged');
+        expect(log).not.toContain(token.slice(-43));
+      } finally {
+        for (const close of closers.reverse()) await close().catch(() => undefined);
+        rmSync(folder, { recursive: true });
       }
-      const jobs = await listJobs(database, { limit: 100 });
-      expect(jobs.find(({ id }) => id === left.id)).toMatchObject({
-        state: 'scored',
-        worker: expect.stringContaining(other.data),
-      });
-      // Results that workers send to the node are no arrival: nothing is queued once a study has its result.
-      await sleep(2000);
-      const queued = node.log().filter(({ msg }) => String(msg).includes('waits to be scored'));
-      for (const { time, studyInstanceUID } of queued) {
-        const { finishedAt } = jobs.find((job) => job.studyInstanceUID === studyInstanceUID)!;
-        expect(time).toBeLessThan(finishedAt!.getTime());
-      }
-      const log = JSON.stringify([node.log(), killed.log(), other.log()]);
-      expect(log).not.toContain('not-to-be-logged');
-    } finally {
-      for (const close of closers.reverse()) await close().catch(() => undefined);
-      rmSync(folder, { recursive: true });
-    }
-  }, 600_000);
-});
+    }, 600_000);
+  },
+);
