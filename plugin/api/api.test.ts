@@ -283,7 +283,7 @@ describe('feedback', () => {
 
   test.each([
     [{ label: 'fine', reader: 'A' }, {}, 400, /body\.label/],
-    [{ label: 'normal' }, {}, 400, /body\.reader/],
+    [{ label: 'normal' }, {}, 400, /body\.reader: say who reads/],
     [{ label: 'normal', reader: ' ' }, {}, 400, /body\.reader/],
     [{ label: 'normal', reader: 'A\0' }, {}, 400, /body\.reader/],
     [{ label: 'normal', reader: 'A', more: 1 }, {}, 400, /more/],

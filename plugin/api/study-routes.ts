@@ -1,4 +1,6 @@
+import type { Response } from 'express';
 import { z } from 'zod';
+import { identityOf } from '../access/guard.ts';
 import type { Queryable } from '../database/database.ts';
 import { dicomWebPath } from '../dicomweb/router.ts';
 import {
@@ -174,7 +176,7 @@ const worklistQuery = z.strictObject({
 });
 
 /** Studies with their scores, and what readers say of them. */
-export function studyRoutes({ database }: ApiContext): Route[] {
+export function studyRoutes({ authentication, database }: ApiContext): Route[] {
   return [
     route({
       method: 'get',
@@ -231,13 +233,27 @@ export function studyRoutes({ database }: ApiContext): Route[] {
       body: judgementSchema,
       answer: feedbackSchema,
       problems: [403, 404, 415],
-      async handle({ parameters: { archive, study }, body }) {
-        return describeFeedback(
-          await giveFeedback(database, await findStudy(database, archive, study), body),
-        );
+      async handle({ parameters: { archive, study }, body, response }) {
+        const reader = readerOf(body.reader, authentication, response);
+        const found = await findStudy(database, archive, study);
+        return describeFeedback(await giveFeedback(database, found, { ...body, reader }));
       },
     }),
   ];
+}
+
+/**
+ * Who judges: where one has to sign in, nobody but who has.
+ *
+ * @throws Problem 400 if nobody is named, 403 if another is.
+ */
+function readerOf(claimed: string | undefined, authentication: boolean, response: Response): string {
+  const reader = authentication ? identityOf(response)?.name : claimed;
+  if (reader === undefined) throw new Problem(400, 'body.reader: say who reads');
+  if (claimed !== undefined && claimed !== reader) {
+    throw new Problem(403, `body.reader: is who has signed in, ${reader}; leave it out`);
+  }
+  return reader;
 }
 
 /** @throws Problem 404 */

@@ -7,13 +7,14 @@ export const feedbackLabels = ['normal', 'abnormal', 'artefact', 'withdrawn'] as
 /** A reader's judgement of a study. */
 export const judgementSchema = z.strictObject({
   label: z.enum(feedbackLabels),
-  /** Who says so. */
+  /** Who says so. Where one has to sign in, that is who has signed in, and it may be left out. */
   reader: z
     .string()
     .trim()
     .min(1)
     .max(100)
-    .regex(/^\P{Cc}*$/u, 'without control characters'),
+    .regex(/^\P{Cc}*$/u, 'without control characters')
+    .optional(),
   comment: z
     .string()
     .max(2000)
@@ -21,7 +22,7 @@ export const judgementSchema = z.strictObject({
     .optional(),
 });
 
-export type Judgement = z.infer<typeof judgementSchema>;
+export type Judgement = z.infer<typeof judgementSchema> & { reader: string };
 
 /** A judgement as it is kept. */
 export interface Feedback {

@@ -54,6 +54,7 @@ describeWith(['openssl'], 'a node that asks who it is, by TLS', () => {
       QFAE_HTTP_TLS_KEY_FILE: keyFile,
       QFAE_ACCESS_AUTHENTICATION: 'on',
       QFAE_JOBS_WORK: 'false',
+      QFAE_ARRIVAL_QUIET_SECONDS: '0.5',
       QFAE_LIMITS_STALL_SECONDS: '1',
       QFAE_LIMITS_PARTS: '3',
       QFAE_LIMITS_INSTANCE_BYTES: String(instanceBytes),
@@ -152,6 +153,27 @@ describeWith(['openssl'], 'a node that asks who it is, by TLS', () => {
     });
     expect(deletion.status).toBe(403);
   });
+
+  test('a judgement bears the name of who has signed in, whatever the request says', async () => {
+    const { studyInstanceUID } = await writeCRImage(join(folder, 'judged'), { name: 'Attack' });
+    const judge = (role: string, body: object) =>
+      call(`/api/v1/studies/local/${studyInstanceUID}/feedback`, role, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ label: 'normal', ...body }),
+      });
+    const listed = async () => (await call(`/api/v1/studies?study=${studyInstanceUID}`, 'reader')).json();
+    while (((await listed()) as { total: number }).total === 0) await sleep(200);
+    expect((await judge('reader', { reader: 'Dr. Other' })).status).toBe(403);
+    for (const body of [{}, { reader: 'reader' }]) {
+      const answer = await judge('reader', body);
+      expect([answer.status, await answer.json()]).toMatchObject([200, { reader: 'reader' }]);
+    }
+    const { feedbackHistory } = (await (
+      await call(`/api/v1/studies/local/${studyInstanceUID}`, 'reader')
+    ).json()) as { feedbackHistory: unknown[] };
+    expect(feedbackHistory).toHaveLength(2);
+  }, 60_000);
 
   test('more objects, or more bytes, than a request may have are refused; what came before is stored', async () => {
     const many = await store([image, image, image, image]);

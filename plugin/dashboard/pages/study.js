@@ -46,8 +46,9 @@ export class StudyPage {
     this.#dashboard = dashboard;
     this.#archive = archive;
     this.#uid = uid;
-    this.#reader =
-      sessionStorage.getItem('reader') ?? (dashboard.session.required ? dashboard.session.name : '');
+    this.#reader = dashboard.session.required
+      ? dashboard.session.name
+      : (sessionStorage.getItem('reader') ?? '');
     const slice = Number(query.get('slice'));
     if (slice >= 1) this.#index = slice - 1;
   }
@@ -268,6 +269,7 @@ export class StudyPage {
             autocomplete="name"
             maxlength="100"
             .value=${this.#reader}
+            ?readonly=${this.#dashboard.session.required}
             @input=${(event) => (this.#reader = event.target.value)}
         /></label>
         <label
@@ -447,7 +449,7 @@ export class StudyPage {
         document.querySelector('[name=reader]').focus();
         throw new Error('Say who reads: the name stays with the judgement.');
       }
-      sessionStorage.setItem('reader', this.#reader);
+      if (!this.#dashboard.session.required) sessionStorage.setItem('reader', this.#reader);
       const comment = this.#comment.trim();
       await change(this.#path('/feedback'), { label, reader: this.#reader, ...(comment && { comment }) });
       this.#comment = '';
