@@ -1,42 +1,17 @@
-import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import {
-  exportJWK,
-  exportSPKI,
-  generateKeyPair,
-  SignJWT,
-  UnsecuredJWT,
-  type CryptoKey,
-  type JWK,
-} from 'jose';
+import { exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
+import { startOidcProvider, type OidcProviderDouble } from '../../fixtures/oidc-provider.ts';
 import { OidcProvider, ProviderUnreachableError } from './oidc.ts';
 
-/** A provider that publishes one key. */
-let provider: Server;
+let keys: OidcProviderDouble;
 let issuer: string;
-let keys: { publicKey: CryptoKey; privateKey: CryptoKey };
-let published: JWK[];
-let requests = 0;
 
 beforeAll(async () => {
-  keys = await generateKeyPair('ES256', { extractable: true });
-  published = [{ ...(await exportJWK(keys.publicKey)), kid: 'one', alg: 'ES256', use: 'sig' }];
-  provider = createServer((request, response) => {
-    requests++;
-    const body =
-      request.url === '/.well-known/openid-configuration'
-        ? { issuer, jwks_uri: `${issuer}/keys` }
-        : { keys: published };
-    response.setHeader('content-type', 'application/json').end(JSON.stringify(body));
-  }).listen(0, '127.0.0.1');
-  await once(provider, 'listening');
-  issuer = `http://127.0.0.1:${(provider.address() as AddressInfo).port}`;
+  keys = await startOidcProvider();
+  ({ issuer } = keys);
 });
 
 afterAll(() => {
-  provider.closeAllConnections();
-  provider.close();
+  keys.close();
 });
 
 const open = (rolesClaim = 'roles') => new OidcProvider({ issuer, audience: 'qfae', rolesClaim });
@@ -52,14 +27,14 @@ function claims(changed: object = {}, kid = 'one'): SignJWT {
 
 test('a token of the provider is recognized, with the roles that its claim names; keys are fetched once', async () => {
   const oidc = open();
-  const before = requests;
+  const before = keys.requests();
   for (let i = 0; i < 3; i++) {
     expect(await oidc.bearerOf(await claims().sign(keys.privateKey))).toEqual({
       name: 'jane',
       roles: ['reader'],
     });
   }
-  expect(requests - before).toBe(2);
+  expect(keys.requests() - before).toBe(2);
   const nested = await claims({ realm_access: { roles: ['admin'] } }).sign(keys.privateKey);
   expect(await open('realm_access.roles').bearerOf(nested)).toMatchObject({ roles: ['admin'] });
   const text = await claims({ scope: 'openid sender' }).sign(keys.privateKey);

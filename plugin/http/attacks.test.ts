@@ -63,7 +63,7 @@ describeWith(['openssl'], 'a node that asks who it is, by TLS', () => {
     node = await startNodeProcess(environment);
     agent = new Agent({ connect: { ca: readFileSync(certificateFile), servername: 'node.example' } });
     image = (await writeCRImage(join(folder, 'cr'), { name: 'Attack' })).bytes;
-  }, 120_000);
+  }, 300_000);
 
   afterAll(async () => {
     await agent.destroy();
