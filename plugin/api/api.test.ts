@@ -77,7 +77,7 @@ beforeAll(async () => {
   await once(server, 'listening');
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}${apiPath}`;
   await fillWorklist();
-});
+}, 300_000);
 
 afterAll(async () => {
   server.closeAllConnections();
