@@ -63,6 +63,17 @@ test('what is asked for by name is used, or refused', async () => {
   );
 });
 
+test('int8 is computed by the CPU, and refused with another provider', async () => {
+  expect(await choose({ provider: 'auto', precision: 'int8' }, nvidia, works, works)).toMatchObject({
+    provider: 'cpu',
+    precision: 'int8',
+    passedOver: [{ provider: 'cuda', reason: 'it does not compute in int8' }, { provider: 'webgpu' }],
+  });
+  await expect(choose({ provider: 'cuda', precision: 'int8' }, nvidia, works, works)).rejects.toThrow(
+    'inference.precision is int8, which is for the CPU: inference.provider is cuda',
+  );
+});
+
 test('a failure is explained by what the log says', () => {
   const log =
     '[E:onnxruntime, provider_bridge_ort.cc:2251 TryGetProviderInfo_CUDA] Failed to load library ' +

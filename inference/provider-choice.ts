@@ -27,7 +27,7 @@ const thisMachine: Machine = { gpuDevices, probe: probeProvider };
 /**
  * Chooses execution provider and precision. `auto` takes the first of CUDA, WebGPU and CPU that works; an adapter
  * that computes on the CPU is slower than onnxruntime there and is passed over. A GPU computes in float16 where it
- * can, the CPU in float32.
+ * can, the CPU in float32; int8 is for the CPU, and only where it is asked for.
  *
  * @throws Error if what the settings name does not work here.
  */
@@ -44,6 +44,10 @@ export async function chooseRuntime(
   }
   const passedOver: { provider: ExecutionProvider; reason: string }[] = [];
   for (const candidate of ['cuda', 'webgpu'] as const) {
+    if (precision === 'int8') {
+      passedOver.push({ provider: candidate, reason: 'it does not compute in int8' });
+      continue;
+    }
     const probed = await automatic(candidate, machine);
     if (probed.usable) {
       return {
@@ -82,6 +86,9 @@ function choosePrecision(
   if (setting === 'auto') return provider !== 'cpu' && float16 ? 'float16' : 'float32';
   if (setting === 'float16' && !float16) {
     throw new Error(`inference.precision is float16, which the GPU cannot compute in with ${provider}`);
+  }
+  if (setting === 'int8' && provider !== 'cpu') {
+    throw new Error(`inference.precision is int8, which is for the CPU: inference.provider is ${provider}`);
   }
   return setting;
 }

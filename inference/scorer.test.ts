@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { maxError } from '../fixtures/golden.ts';
-import { addBundle } from './bundle/registry.ts';
+import { addBundle, bundleIDs } from './bundle/registry.ts';
 import { ensureUntrained } from './bundle/untrained.ts';
 import { Graph } from './onnx/graph.ts';
 import type { InputSlice } from './preprocess.ts';
@@ -97,10 +97,31 @@ test('a slice that is none ends scoring, and the scorer goes on', async () => {
   expect(await collect(scorer.score([slices[0]]))).toHaveLength(1);
 });
 
+test('a slice is prepared on another thread: this one goes on meanwhile', async () => {
+  let turns = 0;
+  let counting = true;
+  const turn = () => {
+    turns += 1;
+    if (counting) setImmediate(turn);
+  };
+  const seen: number[] = [];
+  function* source() {
+    setImmediate(turn);
+    // In one batch: between the two, the first one is prepared, and nothing is scored.
+    for (const side of [1000, 60]) {
+      seen.push(turns);
+      yield slice(1, side, side);
+    }
+  }
+  expect(await collect(scorer.score(source()))).toHaveLength(2);
+  counting = false;
+  expect(seen[1] - seen[0]).toBeGreaterThan(1);
+});
+
 test('when the thread ends, what waits on it is rejected; a new scorer works', async () => {
   const doomed = await Scorer.open(root, 'untrained', { batchSize: 2 });
   const scoring = collect(doomed.score(slices));
-  await Promise.all([expect(scoring).rejects.toThrow('the inference session was closed'), doomed.close()]);
+  await Promise.all([expect(scoring).rejects.toThrow('was closed; open it again'), doomed.close()]);
   await expect(collect(doomed.score(slices))).rejects.toThrow('open it again');
 
   const again = await Scorer.open(root, 'untrained');
@@ -120,6 +141,36 @@ test('inputs that do not fit the graph are refused, and the session goes on', as
   await expect(feed(3)).rejects.toThrow('onnxruntime: ');
   expect([...(await feed(2)).y.data]).toEqual([1, 1]);
   await session.close();
+});
+
+test('a bundle whose reference image scores otherwise here is refused in every precision', async () => {
+  const { id, reference, ...manifest } = scorer.bundle;
+  expect(scorer.referenceScore).toBeCloseTo(reference.rawScore, 4);
+  const moved = async (factor: number) =>
+    (
+      await addBundle(root, {
+        ...manifest,
+        reference: { ...reference, rawScore: factor * reference.rawScore },
+      })
+    ).id;
+  await expect(Scorer.open(root, await moved(1.001))).rejects.toThrow(/reference image scores .* instead of/);
+  expect(await bundleIDs(root)).toContain(id);
+  const further = await moved(1.2);
+  for (const precision of ['float16', 'int8'] as const) {
+    await expect(Scorer.open(root, further, { precision })).rejects.toThrow(/reference image scores/);
+  }
+});
+
+test('in int8 a score is near, and depends on nothing that is scored with it', async () => {
+  const int8 = await Scorer.open(root, 'untrained', { precision: 'int8', batchSize: 4 });
+  const together = await collect(int8.score(slices));
+  const [alone] = await collect(int8.score([slices[2]]));
+  await int8.close();
+  expect(together[2]).toEqual(alone);
+  const exact = await collect(scorer.score(slices));
+  const errors = together.map(({ rawScore }, i) => Math.abs(rawScore / exact[i].rawScore - 1));
+  expect(Math.max(...errors)).toBeLessThan(0.05);
+  expect(Math.max(...errors)).toBeGreaterThan(1e-5); // it was not float32
 });
 
 test('bundles and options that cannot be scored with are refused', async () => {

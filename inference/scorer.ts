@@ -1,3 +1,4 @@
+import { Piscina } from 'piscina';
 import { mountWeights, openBundle, weightsFolder } from './bundle/registry.ts';
 import { calibrationOf } from './bundle/schema.ts';
 import type { Bundle } from './bundle/schema.ts';
@@ -5,9 +6,10 @@ import { BatchLimit } from './batch-limit.ts';
 import { calibrate } from './calibration.ts';
 import type { CalibratedScore } from './calibration.ts';
 import type { ExecutionProvider } from './execution-provider.ts';
-import { prepare } from './prepare.ts';
-import { denormalise, normalise } from './preprocess.ts';
+import type { Preparation, Prepared } from './prepare-worker.ts';
+import { denormalise } from './preprocess.ts';
 import type { Affine, InputSlice } from './preprocess.ts';
+import { scorePicture } from './score-picture.ts';
 import { scoringGraph } from './scoring-graph.ts';
 import type { Precision } from './scoring-graph.ts';
 import { Session } from './session.ts';
@@ -43,15 +45,14 @@ export interface ScorerOptions {
   readonly precision?: Precision;
 }
 
-/** A slice ready for the model. */
-interface Prepared {
-  /** (3, S, S) */
-  readonly input: Float32Array;
-  readonly gridToSlice: Affine;
-}
+/**
+ * How far a reference score may move for the precision alone, as a part of it; the bundle's own tolerance, for
+ * another machine's rounding, is added.
+ */
+const PRECISION_TOLERANCE: Readonly<Record<Precision, number>> = { float32: 0, float16: 0.02, int8: 0.1 };
 
 /**
- * Scores slices with a bundle, in a thread of its own.
+ * Scores slices with a bundle, in threads of its own: one prepares slices, one runs the model.
  *
  * @example
  * const scorer = await Scorer.open('data', 'brain-mri');
@@ -62,16 +63,28 @@ interface Prepared {
  */
 export class Scorer {
   readonly bundle: Bundle;
+  /** What the bundle's reference image scored when the scorer was opened. */
+  readonly referenceScore: number;
   readonly #session: Session;
+  readonly #preparation: Piscina<Preparation, Prepared>;
   readonly #batches: BatchLimit;
 
-  private constructor(bundle: Bundle, session: Session, batchSize: number) {
+  private constructor(bundle: Bundle, session: Session, batchSize: number, referenceScore: number) {
     this.bundle = bundle;
+    this.referenceScore = referenceScore;
     this.#session = session;
+    this.#preparation = new Piscina({
+      filename: new URL('prepare-worker.ts', import.meta.url).href,
+      minThreads: 1,
+      maxThreads: 1,
+    });
     this.#batches = new BatchLimit(batchSize);
   }
 
-  /** Opens a bundle by ID or name. Throws if it is damaged, or a weight file is missing. */
+  /**
+   * Opens a bundle by ID or name. Throws if it is damaged, a weight file is missing, or its reference image does not
+   * score here what it scored when the bundle was made: then no score of it could be trusted.
+   */
   static async open(
     root: string,
     bundleReference: string,
@@ -90,9 +103,17 @@ export class Scorer {
       }).toBytes(),
       weightsFolder: weightsFolder(root),
       provider,
+      prepack: precision === 'int8',
       ...(threads === undefined ? {} : { threads }),
     });
-    return new Scorer(bundle, session, batchSize);
+    try {
+      const score = await checkReference(session, bundle, precision);
+      // 8-bit products round all images of a run together: alone, a slice's score depends on nothing else.
+      return new Scorer(bundle, session, precision === 'int8' ? 1 : batchSize, score);
+    } catch (error) {
+      await session.close();
+      throw error;
+    }
   }
 
   /**
@@ -128,7 +149,7 @@ export class Scorer {
     let batch: Prepared[] = [];
     for await (const slice of slices) {
       signal?.throwIfAborted();
-      batch.push(this.#prepare(slice));
+      batch.push(await this.#prepare(slice));
       if (batch.length < this.#batches.size) continue;
       const previous = running;
       running = run(batch);
@@ -151,17 +172,30 @@ export class Scorer {
     return this.#session.ended;
   }
 
-  /** Ends the thread; what is in progress is rejected. */
-  close(): Promise<void> {
-    return this.#session.close();
+  /** Ends the threads; what is in progress is rejected. */
+  async close(): Promise<void> {
+    await Promise.all([this.#session.close(), this.#preparation.destroy()]);
   }
 
-  #prepare(slice: InputSlice): Prepared {
+  async #prepare({ pixels, rows, columns, mask }: InputSlice): Promise<Prepared> {
     const { model, profile } = this.bundle;
-    const input = new Float32Array(3 * model.imageSize ** 2);
-    const { pixels, gridToSlice } = prepare(slice, profile.preprocessing, model.imageSize);
-    normalise(pixels, profile.preprocessing, input);
-    return { input, gridToSlice };
+    // Copies: a view would take the whole buffer that it lies in to the thread.
+    const slice = {
+      pixels: new Uint8Array(pixels),
+      rows,
+      columns,
+      ...(mask && { mask: new Uint8Array(mask) }),
+    };
+    try {
+      return await this.#preparation.run({
+        slice,
+        preprocessing: profile.preprocessing,
+        size: model.imageSize,
+      });
+    } catch (error) {
+      if (!this.ended) throw error;
+      throw new Error('the scorer was closed; open it again', { cause: error });
+    }
   }
 
   async #run(batch: readonly Prepared[]): Promise<RawSliceScore[]> {
@@ -185,6 +219,19 @@ export class Scorer {
       gridToSlice: prepared.gridToSlice,
     }));
   }
+}
+
+/** The score of the reference image. Throws if it is not, within what the precision explains, the stored one. */
+async function checkReference(session: Session, bundle: Bundle, precision: Precision): Promise<number> {
+  const { pixels, rawScore, tolerance } = bundle.reference;
+  const side = bundle.model.imageSize;
+  const picture = { pixels: Buffer.from(pixels, 'base64'), rows: side, columns: side };
+  const score = (await scorePicture(session, bundle, picture)).rawScore;
+  const permitted = tolerance + PRECISION_TOLERANCE[precision] * Math.abs(rawScore);
+  if (Math.abs(score - rawScore) <= permitted) return score;
+  throw new Error(
+    `bundle ${bundle.id}: its reference image scores ${score} instead of ${rawScore} ± ${permitted}`,
+  );
 }
 
 /** Settles as `promise` does, or is rejected with the signal's reason when that comes first. */

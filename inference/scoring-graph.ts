@@ -4,12 +4,15 @@ import type { MountedWeights } from './model/parameters.ts';
 import { qfae } from './model/qfae.ts';
 import { imageScore, pixelMap } from './model/scores.ts';
 import { Graph } from './onnx/graph.ts';
+import { Int8Graph } from './onnx/int8-graph.ts';
 import { HalfPrecisionGraph } from './onnx/half-precision-graph.ts';
 
 /** What the model's matrix products are computed in. */
-export const precisions = ['float32', 'float16'] as const;
+export const precisions = ['float32', 'float16', 'int8'] as const;
 
 export type Precision = (typeof precisions)[number];
+
+const graphs = { float32: Graph, float16: HalfPrecisionGraph, int8: Int8Graph };
 
 export interface ScoringGraphOptions {
   /** Default: `float32`. */
@@ -27,7 +30,7 @@ export function scoringGraph(
   weights: readonly MountedWeights[],
   { precision = 'float32', reconstruction = false }: ScoringGraphOptions = {},
 ): Graph {
-  const graph = precision === 'float16' ? new HalfPrecisionGraph() : new Graph();
+  const graph = new graphs[precision]();
   const x = graph.input('x', ['B', 3, model.imageSize, model.imageSize]);
   const { decoder, perceptual } = qfae(graph, weightFiles(graph, weights), model, model.perceptual.score, x);
   graph.output('score', imageScore(graph, perceptual.map, profile.reductions.image));

@@ -1,8 +1,7 @@
 import { modelConfig, tasks } from '../model/presets.ts';
 import type { ModelConfig, VitConfig } from '../model/config.ts';
-import { prepare } from '../prepare.ts';
-import { normalise } from '../preprocess.ts';
 import { openSafetensors } from '../safetensors.ts';
+import { scorePicture } from '../score-picture.ts';
 import { scoringGraph } from '../scoring-graph.ts';
 import { Session } from '../session.ts';
 import { listWeights } from '../weights/store.ts';
@@ -131,18 +130,14 @@ async function scoreReference(
   root: string,
   manifest: Pick<Manifest, 'model' | 'profile' | 'weights' | 'heads'>,
 ): Promise<Manifest['reference']> {
-  const side = manifest.model.imageSize;
-  const picture = referencePicture(side);
+  const picture = referencePicture(manifest.model.imageSize);
   const session = await Session.open({
     graph: scoringGraph(manifest, await mountWeights(root, manifest)).toBytes(),
     weightsFolder: weightsFolder(root),
   });
   try {
-    const { preprocessing } = manifest.profile;
-    const data = new Float32Array(3 * picture.pixels.length);
-    normalise(prepare(picture, preprocessing, side).pixels, preprocessing, data);
-    const { score } = await session.run({ x: { data, dims: [1, 3, side, side] } });
-    return storedReference(picture.pixels, score.data[0]);
+    const { rawScore } = await scorePicture(session, manifest, picture);
+    return storedReference(picture.pixels, rawScore);
   } finally {
     await session.close();
   }

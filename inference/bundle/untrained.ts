@@ -1,30 +1,21 @@
 import { createHash } from 'node:crypto';
-import { fitCalibration } from '../calibration.ts';
-import { PooledValues } from '../pooled-values.ts';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { ModelConfig } from '../model/config.ts';
 import { initialValues, parameterShapes } from '../model/initial-values.ts';
-import { normalise } from '../preprocess.ts';
-import { scoringGraph } from '../scoring-graph.ts';
-import { Session } from '../session.ts';
-import { storedReference } from './reference-picture.ts';
 import {
   addBundle,
   addWeights,
   bundleIDs,
-  mountWeights,
   openBundle,
   promote,
   promotedBundle,
   weightProblems,
-  weightsFolder,
 } from './registry.ts';
 import type { Bundle, Manifest } from './schema.ts';
 
 const NAME = 'untrained';
 const SEED = 20260101;
-const ALPHA = 0.05;
-/** The fewest whose threshold at 5 % is not simply the largest score. */
-const NORMALS = 39;
 
 const vit = { depth: 5, heads: 4, mlpRatio: 4, normPre: false, patchBias: true, normEps: 1e-6 };
 
@@ -72,8 +63,9 @@ const profile: Manifest['profile'] = {
 
 /**
  * The bundle `untrained`: random weights, calibrated on synthetic phantoms, with which everything can be tried
- * out before a model is trained. Made if it is not there, and promoted for its own profile. Deterministic, and
- * safe when several processes do it at once.
+ * out before a model is trained. Made if it is not there, and promoted for its own profile. It has one ID
+ * everywhere: weights come from a seed, and what `calibrate-untrained.ts` once computed, whose last digits differ
+ * between processors, is stored. Safe when several processes do it at once.
  */
 export async function ensureUntrained(root: string): Promise<Bundle> {
   const existing = await findSound(root);
@@ -94,6 +86,27 @@ async function findSound(root: string): Promise<Bundle | undefined> {
 }
 
 async function makeUntrained(root: string): Promise<Bundle> {
+  const stored = JSON.parse(await readFile(join(import.meta.dirname, 'untrained.json'), 'utf8')) as Pick<
+    Manifest,
+    'calibration' | 'reference'
+  >;
+  return addBundle(root, {
+    ...(await untrainedModel(root)),
+    ...stored,
+    provenance: {
+      software: 'qfae',
+      origin: 'untrained',
+      seed: SEED,
+      trainingStudies: 0,
+      calibrationStudies: stored.calibration!.scores.length,
+      studyHashes: [],
+    },
+    metrics: {},
+  });
+}
+
+/** The model with its weights, which are made of the seed and added to the registry. */
+export async function untrainedModel(root: string) {
   const shapes = parameterShapes(config);
   const add = (prefix: string, keep: (name: string) => boolean) => {
     const tensors = [...shapes]
@@ -108,8 +121,7 @@ async function makeUntrained(root: string): Promise<Bundle> {
   const weights = [];
   for (const prefix of frozen) weights.push(await add(prefix, (name) => name.startsWith(prefix)));
   const trained = await add('', (name) => !frozen.some((prefix) => name.startsWith(prefix)));
-
-  const manifest = {
+  return {
     schemaVersion: 1 as const,
     name: NAME,
     title: 'Scores mean nothing (UNTRAINED)',
@@ -118,80 +130,10 @@ async function makeUntrained(root: string): Promise<Bundle> {
     weights,
     heads: [{ name: 'qfae', weights: [trained] }],
   };
-  const phantoms = Array.from({ length: NORMALS + 1 }, (_, i) => phantom(`${i}`));
-  const [reference, ...normals] = await scorePhantoms(root, manifest, phantoms);
-  const mapValues = new PooledValues();
-  for (const { map } of normals) mapValues.add(map);
-  const studies = normals.map(({ rawScore, map }) => ({
-    rawScore,
-    mapMaximum: map.reduce((largest, value) => Math.max(largest, value), -Infinity),
-  }));
-  return addBundle(root, {
-    ...manifest,
-    calibration: fitCalibration(studies, mapValues, ALPHA, 256),
-    provenance: {
-      software: 'qfae',
-      origin: 'untrained',
-      seed: SEED,
-      trainingStudies: 0,
-      calibrationStudies: NORMALS,
-      studyHashes: [],
-    },
-    reference: storedReference(phantoms[0], reference.rawScore),
-    metrics: {},
-  });
-}
-
-/** Each phantom alone is a study of one slice. */
-async function scorePhantoms(
-  root: string,
-  manifest: Pick<Manifest, 'model' | 'profile' | 'weights' | 'heads'>,
-  phantoms: readonly Uint8Array[],
-) {
-  const graph = scoringGraph(manifest, await mountWeights(root, manifest)).toBytes();
-  const session = await Session.open({ graph, weightsFolder: weightsFolder(root) });
-  try {
-    const side = config.imageSize;
-    const studies = [];
-    for (const pixels of phantoms) {
-      const data = new Float32Array(3 * pixels.length);
-      normalise(pixels, profile.preprocessing, data);
-      const { score, map } = await session.run({ x: { data, dims: [1, 3, side, side] } });
-      studies.push({ rawScore: score.data[0], map: map.data });
-    }
-    return studies;
-  } finally {
-    await session.close();
-  }
-}
-
-/** A bright ellipse with darker and brighter ones inside: bytes on the model's grid. */
-function phantom(name: string): Uint8Array {
-  const random = seededRandom(`phantom ${name}`);
-  const between = (low: number, high: number) => low + (high - low) * random();
-  const ellipse = (reach: number, width: [number, number], grey: [number, number]) => ({
-    x: between(-reach, reach),
-    y: between(-reach, reach),
-    a: between(...width),
-    b: between(...width),
-    grey: between(...grey),
-  });
-  const ellipses = [
-    ellipse(0.05, [0.7, 0.9], [90, 130]),
-    ...Array.from({ length: 8 }, () => ellipse(0.4, [0.05, 0.25], [-50, 60])),
-  ];
-  const side = config.imageSize;
-  return Uint8Array.from({ length: side * side }, (_, i) => {
-    const [u, v] = [((i % side) + 0.5) / (side / 2) - 1, (Math.floor(i / side) + 0.5) / (side / 2) - 1];
-    const grey = ellipses
-      .filter(({ x, y, a, b }) => ((u - x) / a) ** 2 + ((v - y) / b) ** 2 < 1)
-      .reduce((sum, { grey }) => sum + grey, 0);
-    return Math.min(Math.max(Math.round(grey + between(0, 12)), 0), 255);
-  });
 }
 
 /** Numbers in [0, 1) from the seed and a name: the same everywhere, whatever is drawn for other names. */
-function seededRandom(name: string): () => number {
+export function seededRandom(name: string): () => number {
   let block = new Uint32Array();
   let [next, blocks] = [0, 0];
   return () => {

@@ -21,6 +21,11 @@ export type InitializerData =
 const FLOAT_ATTRIBUTES = new Set(['alpha', 'beta', 'epsilon']);
 
 const OPSET = 20;
+
+/** Operators that are not ONNX's but onnxruntime's. */
+const RUNTIME_OPERATORS = new Set(['DynamicQuantizeMatMul']);
+const RUNTIME_DOMAIN = 'com.microsoft';
+
 const IR_VERSION = 9;
 
 /**
@@ -106,6 +111,11 @@ export class Graph {
     return this.#emit('Neg', [x], [x.shape])[0];
   }
 
+  /** To the nearest integer, halves to the even one. */
+  round(x: Tensor): Tensor {
+    return this.#emit('Round', [x], [x.shape])[0];
+  }
+
   sqrt(x: Tensor): Tensor {
     return this.#emit('Sqrt', [x], [x.shape])[0];
   }
@@ -167,6 +177,23 @@ export class Graph {
     }
     const attributes = { transA: Number(options.transA ?? false), transB: Number(options.transB ?? false) };
     return this.#emit('Gemm', c ? [a, b, c] : [a, b], [[rows, columns]], attributes)[0];
+  }
+
+  /**
+   * a (M, K) times an int8 matrix (K, N) whose columns have the scales (N), plus c (N). `a` becomes 8-bit integers on
+   * its way, with a scale and a zero point for all of it; sums are exact, the result is float32. An operator of
+   * onnxruntime, for the CPU.
+   */
+  dynamicQuantizeMatMul(a: Tensor, b: Tensor, scales: Tensor, c?: Tensor): Tensor {
+    const [[rows, inner], [innerB, columns]] = [a.shape, b.shape];
+    if (a.shape.length !== 2 || b.shape.length !== 2 || inner !== innerB) {
+      throw new Error(`DynamicQuantizeMatMul: ${describe(a.shape)} and ${describe(b.shape)} do not multiply`);
+    }
+    for (const perColumn of c ? [scales, c] : [scales]) {
+      expectShape('DynamicQuantizeMatMul', perColumn, [columns]);
+    }
+    const inputs = [a, b, scales, this.cast(this.scalar(0), 'int8'), ...(c ? [c] : [])];
+    return this.#emit('DynamicQuantizeMatMul', inputs, [[rows, columns]])[0];
   }
 
   reshape(x: Tensor, shape: Shape): Tensor {
@@ -433,6 +460,7 @@ function encodeNode({ opType, inputs, outputs, attributes }: Node, used: Readonl
   return {
     name: outputs[0].name,
     opType,
+    domain: RUNTIME_OPERATORS.has(opType) ? RUNTIME_DOMAIN : '',
     input: inputs.map(({ name }) => name),
     output: outputs.slice(0, last).map(({ name }) => name),
     attribute: Object.entries(attributes).map(([name, value]) => encodeAttribute(name, value)),
@@ -466,7 +494,10 @@ function encodeGraph(graph: Record<string, unknown> & { output: readonly unknown
   return encodeModel({
     irVersion: IR_VERSION,
     producerName: 'qfae',
-    opsetImport: [{ domain: '', version: OPSET }],
+    opsetImport: [
+      { domain: '', version: OPSET },
+      { domain: RUNTIME_DOMAIN, version: 1 },
+    ],
     graph: { name: 'qfae', ...graph },
   });
 }

@@ -27,6 +27,7 @@ const schema: Record<string, { fields: Record<string, protobuf.IField> }> = {
       name: { type: 'string', id: 3 },
       opType: { type: 'string', id: 4 },
       attribute: { rule: 'repeated', type: 'AttributeProto', id: 5 },
+      domain: { type: 'string', id: 7 },
     },
   },
   AttributeProto: {
@@ -61,7 +62,7 @@ const schema: Record<string, { fields: Record<string, protobuf.IField> }> = {
 };
 
 /** TensorProto.DataType. */
-export const DATA_TYPE = { float32: 1, int64: 7, float16: 10 } as const;
+export const DATA_TYPE = { float32: 1, int8: 3, int64: 7, float16: 10 } as const;
 
 /** AttributeProto.AttributeType. */
 export const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, graph: 5, ints: 7 } as const;

@@ -1,5 +1,5 @@
 /** Element types of ONNX tensors that the graphs use. */
-export type ElementType = 'float32' | 'float16' | 'int64';
+export type ElementType = 'float32' | 'float16' | 'int8' | 'int64';
 
 /** The size of an axis: a number, or a multiple of the batch size that is known only when the graph runs. */
 export type Dimension = number | 'B' | `${number}B`;

@@ -9,7 +9,9 @@ export function matrixWork(graph: Graph, batch: number): number {
   return graph
     .neededNodes()
     .map(({ opType, inputs: [a, b], outputs: [y], attributes }) => {
-      if (opType === 'MatMul') return 2 * size(y.shape) * size([a.shape.at(-1)!]);
+      if (opType === 'MatMul' || opType === 'DynamicQuantizeMatMul') {
+        return 2 * size(y.shape) * size([a.shape.at(-1)!]);
+      }
       if (opType === 'Gemm') return 2 * size(y.shape) * size([a.shape[attributes['transA'] === 1 ? 0 : 1]]);
       // Each output value is a product with one kernel: all of the weight but its output channels.
       if (opType === 'Conv') return (2 * size(y.shape) * size(b.shape)) / size([b.shape[0]]);

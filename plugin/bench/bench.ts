@@ -5,6 +5,7 @@ import { precisions } from '../../inference/scoring-graph.ts';
 import { benchDicom } from './dicom.ts';
 import { benchLargeObject } from './large-object.ts';
 import { benchNode, nodeTables } from './node.ts';
+import { scoreDeviation } from './score-deviation.ts';
 import { benchScore } from './score.ts';
 import { benchSoak } from './soak.ts';
 import { benchTrain, trainParts } from './train.ts';
@@ -17,7 +18,9 @@ const program = new Command('bench')
 
 program
   .command('score')
-  .description('the full-size brain-mri model with random weights')
+  .description(
+    'the full-size brain-mri model with random weights; in another precision than float32, next to it',
+  )
   .addOption(
     new Option('--provider <name>', 'what computes').choices(['auto', ...executionProviders]).default('cpu'),
   )
@@ -41,7 +44,9 @@ program
         runtime: options,
         ...(options.threads !== undefined && { threads: Number(options.threads) }),
       });
-      print(results);
+      const [{ provider, precision }] = results;
+      const deviation = precision === 'float32' ? {} : await scoreDeviation(provider, precision);
+      print(results.map((result) => ({ ...result, ...deviation })));
     },
   );
 

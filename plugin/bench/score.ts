@@ -22,12 +22,22 @@ export interface ScoreBench {
   /** Matrix products of one slice, by count. */
   gflop: number;
   gflops: number;
-  /** Of one large matrix product, measured between the runs. */
+  /** Of one large matrix product (for int8 in float32), measured between the runs. */
   peakGflops: number;
   shareOfPeak: number;
+  /** How many times as fast as float32 with the same provider, in turn with it; not told in float32. */
+  timesFloat32?: number;
   /** Largest resident memory of the process so far. */
   rssBytes: number;
 }
+
+const profile = {
+  name: 'brain-mri',
+  preprocessing: { mean: 0.449, std: 0.226 },
+  maxSlices: null,
+  sampling: 'even' as const,
+  reductions: { image: 'max|mean' as const, map: 'mean' as const, study: 'max' as const },
+};
 
 /** Times the full-size brain-mri model on random weights, and in turn with it the machine's matrix product. */
 export async function benchScore(options: {
@@ -42,36 +52,27 @@ export async function benchScore(options: {
   const { provider, precision } = await chooseRuntime(options.runtime);
   try {
     const config = modelConfig(tasks['brain-mri']);
-    const graph = scoringGraph(
-      {
-        model: config,
-        profile: {
-          name: 'brain-mri',
-          preprocessing: { mean: 0.449, std: 0.226 },
-          maxSlices: null,
-          sampling: 'even',
-          reductions: { image: 'max|mean', map: 'mean', study: 'max' },
-        },
-      },
-      [await randomWeights(folder, config)],
-      { precision },
-    );
+    const weights = await randomWeights(folder, config);
+    const open = async (precision: Precision) => {
+      const graph = scoringGraph({ model: config, profile }, [weights], { precision });
+      const prepack = options.prepack || precision === 'int8';
+      const model = { graph: graph.toBytes(), weightsFolder: folder };
+      return { graph, session: await Session.open({ ...model, prepack, provider, ...threads }) };
+    };
+    const { graph, session } = await open(precision);
+    const float32 = precision === 'float32' ? undefined : (await open('float32')).session;
     const peak = await openPeak({ provider, precision, ...threads });
-    const { prepack } = options;
-    const session = await Session.open({
-      graph: graph.toBytes(),
-      weightsFolder: folder,
-      prepack,
-      provider,
-      ...threads,
-    });
     const results: ScoreBench[] = [];
     for (const batch of options.batches) {
       let seconds = Infinity;
+      let float32Seconds = Infinity;
       let peakGflops = 0;
       for (let run = 0; run < options.runs; run++) {
         peakGflops = Math.max(peakGflops, await peak.gflops());
         seconds = Math.min(seconds, await timeScore(session, batch, config.imageSize));
+        if (float32) {
+          float32Seconds = Math.min(float32Seconds, await timeScore(float32, batch, config.imageSize));
+        }
         peakGflops = Math.max(peakGflops, await peak.gflops());
       }
       const work = matrixWork(graph, batch);
@@ -84,10 +85,12 @@ export async function benchScore(options: {
         gflops: work / seconds / 1e9,
         peakGflops,
         shareOfPeak: work / seconds / 1e9 / peakGflops,
+        ...(float32 && { timesFloat32: float32Seconds / seconds }),
         rssBytes: await largestResidentMemory(),
       });
     }
     await session.close();
+    await float32?.close();
     await peak.close();
     return results;
   } finally {
