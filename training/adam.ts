@@ -1,11 +1,8 @@
 import { Graph } from '../inference/onnx/graph.ts';
 import type { Tensor } from '../inference/onnx/tensor.ts';
 
-const BETA2 = 0.999;
+export const BETA2 = 0.999;
 const EPSILON = 1e-8;
-
-/** Elements that are updated in one run: enough to keep all threads busy, little enough for the caches. */
-export const ADAM_CHUNK = 2 ** 18;
 
 /** Tensors of one shape: parameters, their gradients, moments. */
 export interface AdamTensors {
@@ -44,27 +41,6 @@ export function adamStep(
   const denominator = graph.add(graph.sqrt(newSquare), epsilon);
   const newWeight = graph.sub(weight, graph.div(graph.mul(newMean, stepSize), denominator));
   return { weight: newWeight, mean: newMean, square: newSquare };
-}
-
-/**
- * An Adam step over vectors of any length B: inputs `weight`, `gradient`, `mean` and `square` (B) and the scalars of
- * `adamScalars`; outputs `newWeight`, `newMean` and `newSquare`. Each input is read before its successor is
- * written: outputs may lie on the inputs' memory.
- */
-export function adamGraph(): Uint8Array {
-  const graph = new Graph();
-  const vector = (name: string) => graph.input(name, ['B']);
-  const tensors = {
-    weight: vector('weight'),
-    gradient: vector('gradient'),
-    mean: vector('mean'),
-    square: vector('square'),
-  };
-  const { weight, mean, square } = adamStep(graph, tensors, adamInputs(graph));
-  graph.output('newWeight', weight);
-  graph.output('newMean', mean);
-  graph.output('newSquare', square);
-  return graph.toBytes();
 }
 
 /** What changes from step to step. */

@@ -1,12 +1,17 @@
+import { availableParallelism } from 'node:os';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { runtimeOptions } from '../inference/execution-provider.ts';
 import type { RuntimeOptions } from '../inference/execution-provider.ts';
-import { ADAM_CHUNK, adamGraph, adamScalars } from './adam.ts';
+import { adamScalars } from './adam.ts';
 import type { EngineMethods, Quantity, TrainingModel } from './engine.ts';
-import { scalarTensors, shapeSize, toTensors, toValues } from './engine-tensors.ts';
+import { shapeSize, toTensors, toValues } from './engine-tensors.ts';
+import { FlatThreads } from './flat-threads.ts';
 import { gradientName } from './training-graph.ts';
 
-/** A gradient graph, gradients of micro-batches summed, then Adam in place. */
+/**
+ * A gradient graph, gradients of micro-batches summed, then Adam in place: as a loop, which reads and writes everything
+ * once, where a graph would go over all parameters for each of its operations.
+ */
 export async function openCpuEngine(
   { graph, parameters, evaluation }: TrainingModel,
   runtime: RuntimeOptions,
@@ -19,13 +24,14 @@ export async function openCpuEngine(
     total += shapeSize(shape);
   }
   const flats: Record<Quantity, Float32Array> = {
-    weight: new Float32Array(total),
-    mean: new Float32Array(total),
-    square: new Float32Array(total),
+    weight: sharedFloats(total),
+    mean: sharedFloats(total),
+    square: sharedFloats(total),
     // Of all micro-batches since the last update: the first one's are written there, the others' added.
-    gradient: new Float32Array(total),
+    gradient: sharedFloats(total),
   };
-  const { weight: weights, mean: means, square: squares, gradient: sums } = flats;
+  const { weight, mean, square, gradient: sum } = flats;
+  const threads = new FlatThreads(runtime.threads ?? availableParallelism());
   const part = (name: string, flat: Float32Array) => flat.subarray(...offsets.get(name)!);
   const views = (flat: Float32Array, rename = (name: string) => name): Record<string, Tensor> =>
     Object.fromEntries(
@@ -34,20 +40,19 @@ export async function openCpuEngine(
 
   const options = runtimeOptions(runtime);
   const gradient = await InferenceSession.create(graph, options);
-  const adam = await InferenceSession.create(adamGraph(), options);
   const scoring = evaluation && (await InferenceSession.create(evaluation, options));
-  const parameterTensors = views(weights);
+  const parameterTensors = views(weight);
   const loss = new Tensor('float32', new Float32Array(1), [1]);
-  const first = { loss, ...views(sums, gradientName) };
+  const first = { loss, ...views(sum, gradientName) };
   /** Gradients of a micro-batch that is not the first. */
   let further: { readonly flat: Float32Array; readonly fetches: Record<string, Tensor> } | undefined;
   let summed = 0;
 
   return {
     load({ name, state }) {
-      part(name, weights).set(state.weight);
-      part(name, means).set(state.mean);
-      part(name, squares).set(state.square);
+      part(name, weight).set(state.weight);
+      part(name, mean).set(state.mean);
+      part(name, square).set(state.square);
       summed = 0;
     },
 
@@ -56,29 +61,21 @@ export async function openCpuEngine(
       if (summed === 0) await gradient.run(inputs, first);
       else {
         if (!further) {
-          const flat = new Float32Array(total);
+          const flat = sharedFloats(total);
           further = { flat, fetches: { loss, ...views(flat, gradientName) } };
         }
         await gradient.run(inputs, further.fetches);
-        addTo(sums, further.flat);
+        await threads.run({ name: 'add', arrays: { sum, value: further.flat } });
       }
       summed += 1;
       return loss.data[0];
     },
 
     async update({ rate, beta1, step }) {
-      const norm = Math.sqrt(squareSum(sums)) / summed;
+      const norm = Math.sqrt(await threads.run({ name: 'square sum', arrays: { value: sum } })) / summed;
       if (!Number.isFinite(norm)) throw new Error('the gradient is not a finite number');
-      const scalars = scalarTensors(adamScalars(rate, beta1, step, 1 / summed));
-      for (let start = 0; start < total; start += ADAM_CHUNK) {
-        const end = Math.min(start + ADAM_CHUNK, total);
-        const chunk = (flat: Float32Array) => new Tensor('float32', flat.subarray(start, end), [end - start]);
-        const [weight, mean, square] = [weights, means, squares].map(chunk);
-        await adam.run(
-          { weight, mean, square, gradient: chunk(sums), ...scalars },
-          { newWeight: weight, newMean: mean, newSquare: square },
-        );
-      }
+      const scalars = adamScalars(rate, beta1, step, 1 / summed);
+      await threads.run({ name: 'adam', arrays: { weight, mean, square, gradient: sum }, scalars });
       summed = 0;
       return norm;
     },
@@ -94,22 +91,6 @@ export async function openCpuEngine(
   };
 }
 
-// Loops of their own: inside of an asynchronous function they take several times as long.
-
-function addTo(sums: Float32Array, values: Float32Array): void {
-  for (let i = 0; i < sums.length; i++) sums[i] += values[i];
-}
-
-/** In four parts, so that an addition need not wait for the one before. */
-function squareSum(values: Float32Array): number {
-  const parts = [0, 0, 0, 0];
-  const whole = values.length - (values.length % 4);
-  for (let i = 0; i < whole; i += 4) {
-    parts[0] += values[i] * values[i];
-    parts[1] += values[i + 1] * values[i + 1];
-    parts[2] += values[i + 2] * values[i + 2];
-    parts[3] += values[i + 3] * values[i + 3];
-  }
-  for (let i = whole; i < values.length; i++) parts[0] += values[i] * values[i];
-  return parts[0] + parts[1] + parts[2] + parts[3];
+function sharedFloats(length: number): Float32Array {
+  return new Float32Array(new SharedArrayBuffer(length * Float32Array.BYTES_PER_ELEMENT));
 }
