@@ -309,12 +309,19 @@ describe('bad input', () => {
   });
 
   test('a wrong content type, another study than the one named, and no UID are refused', async () => {
-    const wrong = await fetch(`${node.dicomWebUrl}/studies`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: '{}',
-    });
-    expect(wrong.status).toBe(415);
+    for (const type of [
+      'application/json',
+      'application/dicom+json',
+      'multipart/related; type="application/dicom+json"; boundary=b',
+    ]) {
+      const wrong = await fetch(`${node.dicomWebUrl}/studies`, {
+        method: 'POST',
+        headers: { 'content-type': type },
+        body: '{}',
+      });
+      expect(wrong.status).toBe(415);
+      expect(((await wrong.json()) as { detail: string }).detail).toMatch(/stored as application\/dicom or/);
+    }
     const mismatch = await stow(node.dicomWebUrl, [series[0].bytes], { path: '/studies/1.2.3' });
     expect([mismatch.status, await failureReasons(mismatch)]).toEqual([409, ['a900']]);
     expect((await fetch(`${node.dicomWebUrl}/studies/..%2f..%2fetc`)).status).toBe(400);

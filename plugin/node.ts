@@ -42,6 +42,8 @@ import { InstanceStore, localArchiveName } from './store/instance-store.ts';
 export interface RunningNode {
   /** Where it listens. */
   url: string;
+  /** Resolves if it must not go on: another node has taken its database. */
+  failure: Promise<Error>;
   /** Stops taking work, ends what runs, closes everything. */
   stop(): Promise<void>;
 }
@@ -79,7 +81,8 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     const scorers = new ScorerCache(folder.root, { batchSize, provider, precision });
     const shadowScorers = new ScorerCache(folder.root, { batchSize, provider, precision });
     closers.push(() => Promise.all([scorers.close(), shadowScorers.close()]).then(() => undefined));
-    const database = await openDatabase(settings, folder, log);
+    const { promise: failure, resolve: fail } = Promise.withResolvers<Error>();
+    const database = await openDatabase(settings, folder, log, fail);
     closers.push(() => database.close());
     const { threads, timeoutSeconds } = settings.decoding;
     const pool = new DicomPool({ threads, timeoutMs: timeoutSeconds * 1000 });
@@ -89,7 +92,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     const room = new StoreRoom(folder.instances, settings.limits);
     const { sources, destinations, watched, orthanc } = openArchives(
       settings,
-      localArchive(store, pool, folder.incoming),
+      localArchive({ database, store, pool, incoming: folder.incoming }),
     );
     const rules = await RulesWatch.open(
       database,
@@ -205,7 +208,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     loops.push(schedule.follow(port, signal));
     const url = `http${settings.http.tls ? 's' : ''}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
     log.info({ url, bundle: settings.bundle, orthanc: settings.orthanc?.url }, 'node is listening');
-    return { url, stop };
+    return { url, failure, stop };
   } catch (error) {
     await stop();
     throw error;

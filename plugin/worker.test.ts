@@ -9,6 +9,8 @@ import { startPostgres } from '../fixtures/postgres.ts';
 import { describeWith } from '../fixtures/required-program.ts';
 import { stow } from '../fixtures/stow.ts';
 import { scoredStudy } from '../fixtures/worklist.ts';
+import { addBundle, bundleIDs, openBundle, promote } from '../inference/bundle/registry.ts';
+import type { Role } from './access/role.ts';
 import { createToken, tokenFolder } from './access/token.ts';
 import { openPostgres } from './database/postgres.ts';
 import { listJobs } from './jobs/jobs.ts';
@@ -41,6 +43,9 @@ describeWith(
           QFAE_JOBS_WORK: 'false',
         });
         closers.push(() => node.stop());
+        await expect(startNodeProcess(common)).rejects.toThrow(
+          /another node has the database: .*workers \(qfae worker\)/,
+        );
         const database = await openPostgres(server.url, createLog('silent'));
         closers.push(() => database.close());
         const startWorker = (name: string) =>
@@ -113,6 +118,71 @@ describeWith(
         const log = JSON.stringify([node.log(), killed.log(), other.log()]);
         expect(log).not.toContain('not-to-be-logged');
         expect(log).not.toContain(token.slice(-43));
+      } finally {
+        for (const close of closers.reverse()) await close().catch(() => undefined);
+        rmSync(folder, { recursive: true });
+      }
+    }, 600_000);
+
+    test('score with the bundles of a node that asks who they are; a wrong token is told', async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'qfae-worker-bundle-'));
+      const server = await startPostgres();
+      const closers: (() => Promise<unknown>)[] = [() => server.remove()];
+      try {
+        const common = { QFAE_DATABASE_URL: server.url, QFAE_BUNDLE: 'only-at-the-node' };
+        const node = await startNodeProcess({
+          ...common,
+          QFAE_ACCESS_AUTHENTICATION: 'on',
+          QFAE_ARRIVAL_QUIET_SECONDS: '0.5',
+          QFAE_JOBS_WORK: 'false',
+        });
+        closers.push(() => node.stop());
+        const database = await openPostgres(server.url, createLog('silent'));
+        closers.push(() => database.close());
+        const token = async (name: string, ...roles: Role[]) =>
+          (await createToken(tokenFolder(node.data), { name, roles })).token;
+        const { id: _, ...untrained } = await openBundle(node.data, 'untrained');
+        const { id } = await addBundle(node.data, { ...untrained, name: 'only-at-the-node' });
+        const startWorker = (nodeToken: string) =>
+          startWorkerProcess({
+            ...common,
+            QFAE_NODE_URL: node.url,
+            QFAE_NODE_TOKEN: nodeToken,
+            QFAE_DATA: join(folder, 'worker'),
+          });
+        await expect(startWorker('wrong')).rejects.toThrow(
+          /the node answered 401 at .*: the token is not valid/,
+        );
+        await expect(startWorker(await token('sender', 'sender'))).rejects.toThrow(
+          /403 .*needs the role reader/,
+        );
+        const worker = await startWorker(await token('worker', 'reader', 'sender'));
+        closers.push(() => worker.stop());
+        expect(await bundleIDs(worker.data)).toContain(id);
+
+        const next = await addBundle(node.data, { ...untrained, name: 'only-at-the-node', title: 'Next' });
+        await promote(node.data, next.id);
+        const headers = { authorization: `Bearer ${await token('modality', 'reader', 'sender')}` };
+        const series = await writeCTSeries(join(folder, 'ct'), {
+          name: 'Asked',
+          slices: 2,
+          rows: 48,
+          columns: 48,
+        });
+        const sent = await stow(
+          node.dicomWebUrl,
+          series.map(({ bytes }) => bytes),
+          { headers },
+        );
+        expect(sent.status).toBe(200);
+        let job;
+        while (!(job = (await listJobs(database, { states: ['scored', 'failed'], limit: 1 })).at(0)))
+          await sleep(200);
+        expect(job).toMatchObject({ state: 'scored', bundle: next.id });
+        const study = `${node.dicomWebUrl}/studies/${series[0].studyInstanceUID}`;
+        const present = (await (await fetch(`${study}/instances`, { headers })).json()) as DicomJson[];
+        const reports = present.filter((object) => object['00080016'].Value![0] === comprehensive3D);
+        expect(reports).toHaveLength(1);
       } finally {
         for (const close of closers.reverse()) await close().catch(() => undefined);
         rmSync(folder, { recursive: true });

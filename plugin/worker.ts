@@ -11,6 +11,7 @@ import { openPostgres } from './database/postgres.ts';
 import { JobQueue } from './jobs/queue.ts';
 import { scoreStudyJob } from './jobs/score-study.ts';
 import type { Logger } from './log.ts';
+import { NodeBundles, NodeRefusalError } from './node-bundles.ts';
 import { ScorerCache } from './scoring/scorer-cache.ts';
 import { SettingsError, type Settings } from './settings.ts';
 import { InstanceStore } from './store/instance-store.ts';
@@ -20,11 +21,12 @@ const nodeTimeoutMs = 60_000;
 const stopTimeoutMs = 10_000;
 
 /**
- * Takes jobs from the database of a node, with bundles from a data folder of its own. Studies come from archives
- * that the settings name, and from the node's own store where they say how to reach the node.
+ * Takes jobs from the database of a node. Studies come from archives that the settings name, and from the node's own
+ * store where they say how to reach the node; then it also scores with the bundles that the node would score with,
+ * else with those of its own data folder.
  *
  * @returns what ends the worker; the job that runs is tried again.
- * @throws SettingsError if no database is named, or nothing to fetch studies from; Error if the bundle that scores is not there.
+ * @throws SettingsError if no database is named, or nothing to fetch studies from; Error if the bundle that scores is not there, or the node refuses it.
  */
 export async function startWorker(settings: Settings, log: Logger): Promise<{ stop(): Promise<void> }> {
   const { url } = settings.database;
@@ -46,8 +48,20 @@ export async function startWorker(settings: Settings, log: Logger): Promise<{ st
     });
     discardUnfinished(folder);
     await ensureShippedBundles(folder.root);
-    const bundle = await bundleID(folder.root, settings.bundle);
     const { provider, precision, passedOver } = await chooseRuntime(settings.inference);
+    const { url: nodeURL, token } = settings.node;
+    const nodeBundles =
+      nodeURL === undefined
+        ? undefined
+        : new NodeBundles({
+            url: nodeURL,
+            token,
+            root: folder.root,
+            incoming: folder.incoming,
+            timeoutMs: nodeTimeoutMs,
+          });
+    closers.push(() => nodeBundles?.close());
+    const bundle = await firstBundle(folder.root, settings.bundle, nodeBundles, log);
     log.info({ bundle, provider, precision, passedOver }, 'the model runs on');
     // Closed last: a batch that runs cannot be broken off.
     const options = { batchSize: settings.inference.batchSize, provider, precision };
@@ -61,7 +75,6 @@ export async function startWorker(settings: Settings, log: Logger): Promise<{ st
     closers.push(() => pool.close());
 
     const index = new InstanceStore(database, folder.instances);
-    const { url: nodeURL, token } = settings.node;
     const node = nodeURL === undefined ? [] : [nodeStore(index, { url: nodeURL, token }, nodeTimeoutMs)];
     const { sources, destinations } = openArchives(settings, ...node);
     closers.push(async () => {
@@ -79,6 +92,7 @@ export async function startWorker(settings: Settings, log: Logger): Promise<{ st
         pool,
         scorers,
         shadowScorers,
+        ...(nodeBundles && { nodeBundles }),
         work: folder.work,
         undelivered: folder.undelivered,
         worker,
@@ -91,4 +105,24 @@ export async function startWorker(settings: Settings, log: Logger): Promise<{ st
     await stop();
     throw error;
   }
+}
+
+/** The ID of the bundle that the settings name, where it can be told already. */
+async function firstBundle(
+  root: string,
+  reference: string,
+  nodeBundles: NodeBundles | undefined,
+  log: Logger,
+): Promise<string | undefined> {
+  if (!nodeBundles) {
+    return bundleID(root, reference).catch((cause: unknown) => {
+      const how = 'set node.url, or bring it here by `bundles export` and `bundles import`';
+      throw new Error(`${(cause as Error).message}: ${how}`, { cause });
+    });
+  }
+  return nodeBundles.follow(reference).catch((error: unknown) => {
+    if (error instanceof NodeRefusalError) throw error;
+    log.warn({ error }, 'the node cannot be asked for bundles yet; each job tries it again');
+    return undefined;
+  });
 }

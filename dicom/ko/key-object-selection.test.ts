@@ -5,7 +5,7 @@ import { readInstance } from '../reading/part10.ts';
 import type { ResultObject } from '../result.ts';
 import { judge, REJECTED, SOURCES } from '../writing/scored-study.fixture.ts';
 import { allNodes, contentTree } from '../validate/content-tree.ts';
-import { keyObjectSelection, REJECTIONS, rejectionNote } from './key-object-selection.ts';
+import { keyObjectSelection, rejectedBy, REJECTIONS, rejectionNote } from './key-object-selection.ts';
 
 const study = SOURCES['CT volume']();
 const rejecting = (reason?: keyof typeof REJECTIONS) =>
@@ -43,6 +43,9 @@ test('a rejection note lists what is rejected, as image or not, under the title 
     ],
   });
   expect(selection(rejecting('patient-safety')).title?.value).toBe('113037');
+  const read = ({ bytes }: ResultObject) => rejectedBy(readInstance(new MemorySource(bytes)).header.dataset);
+  expect(read(rejecting())).toEqual(REJECTED.map(({ sopInstanceUID }) => sopInstanceUID));
+  expect(read(keyObjectSelection(study))).toBeUndefined();
 });
 
 test('notes on other instances, or for another reason, have other UIDs; nothing cannot be rejected', () => {

@@ -7,10 +7,10 @@ import {
 } from '../writing/composite-object.ts';
 import type { DicomJson } from '../dicom-json.ts';
 import { evidence, instanceReference, uniqueInstances } from '../writing/instance-references.ts';
-import { dataSet, stringOf } from '../writing/keyword.ts';
+import { dataSet, itemsOf, stringOf } from '../writing/keyword.ts';
 import { reportedSlices } from '../writing/reported-slices.ts';
 import type { ResultContext, ResultObject, StudyResult } from '../result.ts';
-import { type Code, DCM, ENGLISH } from '../sr/code.ts';
+import { type Code, codeOf, DCM, ENGLISH } from '../sr/code.ts';
 import { code, composite, container, type ContentItem, image, text } from '../sr/content-item.ts';
 import { observer } from '../sr/observation-context.ts';
 
@@ -100,6 +100,19 @@ export function rejectionNote(
     ),
     headers,
   );
+}
+
+/** SOPInstanceUIDs of what a data set rejects; undefined where it is no rejection note. */
+export function rejectedBy(dataset: DicomJson): string[] | undefined {
+  if (stringOf(dataset, 'SOPClassUID') !== KEY_OBJECT_SELECTION) return undefined;
+  const title = itemsOf(dataset, 'ConceptNameCodeSequence').map(codeOf).at(0);
+  const reasons: Code[] = Object.values(REJECTIONS);
+  if (!reasons.some(({ value, scheme }) => value === title?.value && scheme === title.scheme))
+    return undefined;
+  return itemsOf(dataset, 'CurrentRequestedProcedureEvidenceSequence')
+    .flatMap((study) => itemsOf(study, 'ReferencedSeriesSequence'))
+    .flatMap((series) => itemsOf(series, 'ReferencedSOPSequence'))
+    .flatMap((instance) => stringOf(instance, 'ReferencedSOPInstanceUID') ?? []);
 }
 
 /** Of what this node writes: reports, key objects and presentation states are no images. */

@@ -40,16 +40,20 @@ export async function exportBundle(root: string, reference: string, path: string
   const bundle = await openBundle(root, reference);
   const problems = await weightProblems(root, bundle);
   if (problems.length > 0) throw new Error(`bundle ${bundle.id}: ${problems.join('; ')}`);
+  await writeAtomically(path, async (file) => {
+    for await (const chunk of bundleArchive(root, bundle)) await file.write(chunk);
+  });
+  return bundle;
+}
+
+/** The bytes of an exported bundle, as its files are; whoever imports them sees whether they are damaged. */
+export function bundleArchive(root: string, bundle: Bundle): AsyncIterable<Buffer> {
   const hashes = new Set(bundleWeights(bundle).map(({ sha256 }) => sha256));
   const names = [
     `bundles/${bundle.id}/bundle.json`,
     ...[...hashes].map((sha256) => `weights/${sha256}.safetensors`),
   ];
-  const archive = create({ cwd: root, portable: true, noMtime: true }, names);
-  await writeAtomically(path, async (file) => {
-    for await (const chunk of archive) await file.write(chunk);
-  });
-  return bundle;
+  return create({ cwd: root, portable: true, noMtime: true }, names);
 }
 
 /**

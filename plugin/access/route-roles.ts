@@ -47,6 +47,7 @@ export const routeRoles: readonly (readonly [method: Method, path: string, acces
   ['post', '/api/v1/rescore', 'admin'],
   ['get', '/api/v1/bundles', 'reader'],
   ['get', '/api/v1/bundles/:bundle', 'reader'],
+  ['get', '/api/v1/bundles/:bundle/export', 'reader'],
   ['post', '/api/v1/bundles/:bundle/promote', 'admin'],
   ['get', '/api/v1/profiles', 'reader'],
   ['post', '/api/v1/profiles/:profile/rollback', 'admin'],

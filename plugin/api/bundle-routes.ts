@@ -1,4 +1,6 @@
+import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
+import { bundleArchive } from '../../inference/bundle/bundle-archive.ts';
 import {
   bundleID,
   bundleIDs,
@@ -94,6 +96,8 @@ const profileListSchema = answerSchema(
         name: z.string(),
         /** The bundle that scores; null where none is promoted. */
         promoted: z.string().nullable(),
+        /** The candidate that scores in its shadow. */
+        shadow: z.string().nullable(),
         /** IDs of the bundles that were promoted, in that order. */
         history: z.array(z.string()),
         bundles: z.array(z.string()),
@@ -190,6 +194,20 @@ export function bundleRoutes({ database, settings }: ApiContext): Route[] {
       },
     }),
     route({
+      method: 'get',
+      path: '/bundles/{bundle}/export',
+      summary: 'A bundle with its weights in one file, as `qfae bundles import` and workers take it',
+      parameters: bundleParameters,
+      answer: 'application/x-tar',
+      problems: [404],
+      async handle({ parameters, response }) {
+        const bundle = await openBundle(root, await known(parameters.bundle));
+        response.type('application/x-tar');
+        await pipeline(bundleArchive(root, bundle), response);
+        return undefined;
+      },
+    }),
+    route({
       method: 'post',
       path: '/bundles/{bundle}/promote',
       summary:
@@ -225,6 +243,7 @@ export function bundleRoutes({ database, settings }: ApiContext): Route[] {
             [...names].sort().map(async (name) => ({
               name,
               promoted: promoted.get(name) ?? null,
+              shadow: (await shadowBundle(root, name)) ?? null,
               history: await promotionHistory(root, name),
               bundles: bundles.filter(({ profile }) => profile.name === name).map(({ id }) => id),
               rules: rules.filter(({ profile }) => profile === name).map((rule) => rule.name),

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { findJob, JobError, listJobs, type Job } from '../jobs/jobs.ts';
 import { isSearchable } from '../archive/archive.ts';
+import { QueryError } from '../dicomweb/query.ts';
 import { backfill, type RequestOptions } from '../jobs/backfill.ts';
 import { rescore } from '../jobs/rescore.ts';
 import { scoringStates } from '../jobs/scorings.ts';
@@ -152,7 +153,7 @@ export function jobRoutes({ database, queue, archives }: ApiContext): Route[] {
         if (!isSearchable(archive))
           throw new Problem(404, `there is no archive ${name} that can be searched`);
         return backfill(database, queue, archive, query, options).catch((error: unknown) => {
-          throw new Problem(502, (error as Error).message);
+          throw new Problem(error instanceof QueryError ? 400 : 502, (error as Error).message);
         });
       },
     }),

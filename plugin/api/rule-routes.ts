@@ -1,10 +1,6 @@
 import { z } from 'zod';
-import { arrivalOf } from '../arrival/arrivals.ts';
-import { completeAt } from '../rules/completeness.ts';
-import { decide } from '../rules/decide.ts';
-import { planOf } from '../rules/plan.ts';
 import { ruleBook } from '../rules/rule-book.ts';
-import { studyAttributes } from '../rules/study-attributes.ts';
+import { NoStudyError, testRules } from '../rules/test-rules.ts';
 import { localArchiveName } from '../store/instance-store.ts';
 import type { ApiContext } from './context.ts';
 import { Problem } from './problem.ts';
@@ -98,42 +94,13 @@ export function ruleRoutes({ database, settings, archives, rules }: ApiContext):
         const archive = archives.get(query.archive);
         if (!archive) throw new Problem(404, `no archive ${query.archive} in the settings`);
         const book = await ruleBook(database);
-        const arrival = await arrivalOf(database, archive.name, query.study);
-        const asked = { studyInstanceUID: query.study, sourceAETitle: arrival?.sourceAETitle ?? null };
-        const study = await studyAttributes(database, archive, asked).catch((error: unknown) => {
-          throw new Problem(502, (error as Error).message);
-        });
-        if (study.series.length === 0) {
-          throw new Problem(404, `archive ${archive.name} holds nothing of study ${query.study}`);
-        }
-        const decision = decide(book.rules, study);
-        const plan = await planOf(decision, settings, archive.name);
-        const instances = study.series
-          .filter(({ seriesInstanceUID }) => decision.series.includes(seriesInstanceUID))
-          .reduce((sum, { instanceCount }) => sum + instanceCount, 0);
-        const complete =
-          arrival &&
-          decision.rule &&
-          completeAt(decision.rule, arrival, instances, settings.arrival.quietSeconds);
-        return {
-          archive: archive.name,
-          studyInstanceUID: query.study,
-          version: book.version,
-          rule: plan.rule,
-          plan:
-            'reason' in plan
-              ? null
-              : {
-                  bundle: plan.bundle,
-                  outputs: plan.outputs,
-                  to: plan.to,
-                  priority: plan.priority,
-                  series: decision.series,
-                },
-          reason: 'reason' in plan ? plan.reason : null,
-          completeAt: complete && Number.isFinite(complete.getTime()) ? complete.toISOString() : null,
-          outcomes: decision.outcomes,
-        };
+        const verdict = await testRules({ database, settings }, book.rules, archive, query.study).catch(
+          (error: unknown) => {
+            throw new Problem(error instanceof NoStudyError ? 404 : 502, (error as Error).message);
+          },
+        );
+        const { completeAt } = verdict;
+        return { ...verdict, version: book.version, completeAt: completeAt?.toISOString() ?? null };
       },
     }),
   ];

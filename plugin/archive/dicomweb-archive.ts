@@ -94,20 +94,7 @@ export class DicomWebArchive implements Archive {
         offset: String(page.offset),
       },
     });
-    return found.map((attributes) => {
-      const text = (tag: string) => {
-        const value = attributes[tag]?.Value?.[0];
-        return typeof value === 'string' ? value : '';
-      };
-      const instances = Number(attributes[numberOfStudyRelatedInstances]?.Value?.[0] ?? NaN);
-      return {
-        studyInstanceUID: uidAt(attributes, '0020000D'),
-        studyDate: text('00080020'),
-        studyTime: text('00080030'),
-        timezoneOffset: text('00080201'),
-        instances: Number.isInteger(instances) ? instances : undefined,
-      };
-    });
+    return found.map(studyReferenceOf);
   }
 
   async #search(method: keyof SearchClient, options: Omit<Search, 'request'>): Promise<DicomJson[]> {
@@ -203,6 +190,22 @@ export class DicomWebArchive implements Archive {
       throw new Error(`${this.name}: ${(error as Error).message}: ${causeOf(error)}`, { cause: error });
     }
   }
+}
+
+/** What an answer of QIDO-RS says of a study. @throws Error if it lacks the StudyInstanceUID. */
+export function studyReferenceOf(attributes: DicomJson): StudyReference {
+  const text = (tag: string) => {
+    const value = attributes[tag]?.Value?.[0];
+    return typeof value === 'string' ? value : '';
+  };
+  const instances = Number(attributes[numberOfStudyRelatedInstances]?.Value?.[0] ?? NaN);
+  return {
+    studyInstanceUID: uidAt(attributes, '0020000D'),
+    studyDate: text('00080020'),
+    studyTime: text('00080030'),
+    timezoneOffset: text('00080201'),
+    instances: Number.isInteger(instances) ? instances : undefined,
+  };
 }
 
 function uidAt(attributes: DicomJson, tag: string): string {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DicomJson } from '../../dicom/dicom-json.ts';
 import { brainStudy } from '../../fixtures/brain-study.ts';
-import { writeMRSeries } from '../../fixtures/dicom-series.ts';
+import { writeCTSeries, writeMRSeries } from '../../fixtures/dicom-series.ts';
 import { startNodeProcess, type NodeProcess } from '../../fixtures/node-process.ts';
 import { startOrthanc, type Orthanc } from '../../fixtures/orthanc.ts';
 import { describeWith } from '../../fixtures/required-program.ts';
@@ -53,12 +53,12 @@ describeWith(['Orthanc', 'storescu'], 'a node beside a real Orthanc', () => {
     await writeMRSeries(join(folder, 'old'), brainStudy({ seed: 3, slices: 3 }), { name: 'Old' });
     send(join(folder, 'old'));
     node = await startNode(join(folder, 'data'));
-  });
+  }, 300_000);
 
   afterAll(async () => {
     for (const each of running.reverse()) await each.stop();
     rmSync(folder, { recursive: true });
-  });
+  }, 300_000);
 
   test('scores a study that storescu sends, once, and leaves older studies alone', async () => {
     const series = await writeMRSeries(join(folder, 'new'), brainStudy({ seed: 4, slices: 5 }), {
@@ -66,7 +66,7 @@ describeWith(['Orthanc', 'storescu'], 'a node beside a real Orthanc', () => {
     });
     const study = series[0].studyInstanceUID;
     send(join(folder, 'new'));
-    const { status, results } = await scoredStudy(node.url, study);
+    const { status, results } = await scoredStudy(node.url, study, undefined, 240);
     expect(status).toBe('scored');
 
     const stored = await sopClasses(study);
@@ -82,7 +82,7 @@ describeWith(['Orthanc', 'storescu'], 'a node beside a real Orthanc', () => {
     expect(await sopClasses(study)).toHaveLength(stored.length);
     const { studies } = (await (await fetch(`${node.url}/api/v1/studies`)).json()) as { studies: unknown[] };
     expect(studies).toHaveLength(1);
-  });
+  }, 300_000);
 
   test('scores what came while the node was away', async () => {
     await node.stop('SIGKILL');
@@ -91,24 +91,29 @@ describeWith(['Orthanc', 'storescu'], 'a node beside a real Orthanc', () => {
     });
     send(join(folder, 'missed'));
     node = await startNode(join(folder, 'data'));
-    const { status } = await scoredStudy(node.url, series[0].studyInstanceUID);
+    const { status } = await scoredStudy(node.url, series[0].studyInstanceUID, undefined, 240);
     expect(status).toBe('scored');
     expect(await sopClasses(series[0].studyInstanceUID)).toContain(comprehensive3D);
-  });
+  }, 300_000);
 
   test('replaces the result when more of the study comes', async () => {
     const study = (
       await writeMRSeries(join(folder, 'first'), brainStudy({ seed: 6, slices: 3 }), { name: 'Grows' })
     )[0].studyInstanceUID;
     send(join(folder, 'first'));
-    const before = await scoredStudy(node.url, study);
+    const before = await scoredStudy(node.url, study, undefined, 240);
     await writeMRSeries(join(folder, 'more'), brainStudy({ seed: 6, slices: 4 }), { name: 'Grows' });
     send(join(folder, 'more'));
-    const after = await scoredStudy(node.url, study, ({ requestedAt }) => requestedAt !== before.requestedAt);
+    const after = await scoredStudy(
+      node.url,
+      study,
+      ({ requestedAt }) => requestedAt !== before.requestedAt,
+      240,
+    );
     const stored = await sopClasses(study);
     expect(stored).toHaveLength(4 + after.results.length);
     expect(stored.filter((uid) => uid === comprehensive3D)).toHaveLength(1);
-  });
+  }, 300_000);
 
   test('writes the result of a study again that was deleted and came back', async () => {
     const series = await writeMRSeries(join(folder, 'back'), brainStudy({ seed: 7, slices: 3 }), {
@@ -116,7 +121,7 @@ describeWith(['Orthanc', 'storescu'], 'a node beside a real Orthanc', () => {
     });
     const study = series[0].studyInstanceUID;
     send(join(folder, 'back'));
-    await scoredStudy(node.url, study);
+    await scoredStudy(node.url, study, undefined, 240);
     const before = await sopInstances(study);
 
     const found = await fetch(`${orthanc.url}/tools/lookup`, { method: 'POST', body: study });
@@ -127,5 +132,48 @@ describeWith(['Orthanc', 'storescu'], 'a node beside a real Orthanc', () => {
     for (let i = 0; i < 100 && (await sopInstances(study)).length < before.length; i++) await sleep(200);
     expect(await sopInstances(study)).toEqual(before);
     expect(node.log().filter(({ msg }) => /starts over/.test(String(msg)))).toEqual([]);
-  });
+  }, 300_000);
+
+  test('notices that another archive is in its place, writes the results again, and scores what is new', async () => {
+    const known = await writeMRSeries(join(folder, 'known'), brainStudy({ seed: 8, slices: 3 }), {
+      name: 'Known',
+    });
+    const study = known[0].studyInstanceUID;
+    send(join(folder, 'known'));
+    const before = (await scoredStudy(node.url, study, undefined, 240)).results.map(
+      ({ sopInstanceUID }) => sopInstanceUID,
+    );
+    const changes = async () =>
+      ((await (await fetch(`${orthanc.url}/changes?last`)).json()) as { Last: number }).Last;
+    await sleep(1500); // all of it is read
+    const last = await changes();
+    const { httpPort, dicomPort } = orthanc;
+    await orthanc.stop();
+    const another = join(folder, 'another');
+    // The new one is ahead when it is first seen: its numbers alone tell nothing.
+    orthanc = await startOrthanc({ folder: another });
+    const fresh = await writeMRSeries(join(folder, 'fresh'), brainStudy({ seed: 9, slices: 4 }), {
+      name: 'Fresh',
+    });
+    await writeCTSeries(join(folder, 'many'), {
+      name: 'Many',
+      slices: last,
+      rows: 16,
+      columns: 16,
+      attributes: { ImageType: ['ORIGINAL', 'PRIMARY', 'LOCALIZER'] }, // not scored
+    });
+    for (const directory of ['many', 'known', 'fresh']) send(join(folder, directory));
+    expect(await changes()).toBeGreaterThan(last);
+    await orthanc.stop();
+    orthanc = await startOrthanc({ folder: another, httpPort, dicomPort });
+    running.push(orthanc);
+
+    const scored = await scoredStudy(node.url, fresh[0].studyInstanceUID, undefined, 240);
+    expect(scored.status).toBe('scored');
+    await scoredStudy(node.url, study, ({ status }) => status === 'scored', 240);
+    const source = known.map(({ sopInstanceUID }) => sopInstanceUID);
+    while ((await sopInstances(study)).length < source.length + before.length) await sleep(200);
+    expect(await sopInstances(study)).toEqual([...source, ...before].sort());
+    expect(node.log().filter(({ msg }) => /starts over/.test(String(msg)))).toHaveLength(1);
+  }, 600_000);
 });

@@ -153,7 +153,8 @@ export class OrthancArchive extends DicomWebArchive {
   /**
    * Reads the feed of changes until `signal`, noting the arrival of each study that instances were added to
    * since `since` (default: the first start). Orthanc forgets "stable" events in a restart, so only what is new
-   * counts, and the quiet time is ours. Where the feed starts over (the archive was reset), so do we.
+   * counts, and the quiet time is ours. Where the feed starts over (the archive was reset, or another one is in its
+   * place), it is read from `since` on again; what has its result there is not scored twice.
    */
   async follow(database: Database, log: Logger, since: Date | undefined, signal: AbortSignal): Promise<void> {
     await database.query('insert into feed (archive, started_at) values ($1, $2) on conflict do nothing', [
@@ -178,25 +179,34 @@ export class OrthancArchive extends DicomWebArchive {
 
   /** Reads one page of changes; true if there are more. */
   async #readChanges(database: Database, log: Logger): Promise<boolean> {
-    const [feed] = await database.query<{ position: string | null; started_at: Date }>(
-      'select position, started_at from feed where archive = $1',
+    const [feed] = await database.query<{ position: string | null; started_at: Date; mark: string | null }>(
+      'select position, started_at, mark from feed where archive = $1',
       [this.name],
     );
-    const move = (on: Queryable, position: number) =>
-      on.query('update feed set position = $2 where archive = $1', [this.name, position]);
+    const move = (on: Queryable, position: number, mark: string | null) =>
+      on.query('update feed set position = $2, mark = $3 where archive = $1', [this.name, position, mark]);
     if (feed.position === null) {
-      await move(database, await this.#positionAt(feed.started_at));
+      await move(database, await this.#positionAt(feed.started_at), null);
       return true;
     }
     const position = Number(feed.position);
-    const page = await this.#changesAfter(position, pageSize);
+    // With the change that was read last: in another database, its number is that of another one.
+    const page = await this.#changesAfter(Math.max(0, position - 1), pageSize);
+    const last = page.Changes.find(({ Seq }) => Seq === position);
+    const another = last !== undefined && feed.mark !== null && feed.mark !== markOf(last);
     // Behind the newest change, Orthanc still tells its number.
-    if (page.Last < position) {
-      log.warn({ archive: this.name }, 'the feed of changes starts over: the archive was reset');
-      await move(database, 0);
+    if (page.Last < position || another) {
+      log.warn({ archive: this.name }, 'the feed of changes starts over: the archive was reset or replaced');
+      await move(database, await this.#positionAt(feed.started_at), null);
       return true;
     }
-    const studies = await this.#changedStudies(database, page.Changes);
+    const newest = page.Changes.find(({ Seq }) => Seq === page.Last); // none where it was deleted
+    const mark = newest ? markOf(newest) : page.Last === position ? feed.mark : null;
+    if (page.Last === position && mark === feed.mark) return false;
+    const studies = await this.#changedStudies(
+      database,
+      page.Changes.filter(({ Seq }) => Seq > position),
+    );
     await database.transaction(async (transaction) => {
       for (const [study, instances] of studies) {
         const scoring = await noteArrival(transaction, this.name, study, { instances });
@@ -205,7 +215,7 @@ export class OrthancArchive extends DicomWebArchive {
           'study arrived or grew',
         );
       }
-      await move(transaction, page.Last);
+      await move(transaction, page.Last, mark);
     });
     return !page.Done;
   }
@@ -286,6 +296,11 @@ export class OrthancArchive extends DicomWebArchive {
       dispatcher: this.#dispatcher,
     });
   }
+}
+
+/** What a change is known by beside its number. */
+function markOf({ ChangeType, Date, ID }: Change): string {
+  return `${ChangeType} ${ID} ${Date}`;
 }
 
 /** Orthanc's times have no fractions. */

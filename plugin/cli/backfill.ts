@@ -1,10 +1,10 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { isSearchable } from '../archive/archive.ts';
-import { openArchives } from '../archive/archives.ts';
 import { backfill, type Requested } from '../jobs/backfill.ts';
 import { rescore } from '../jobs/rescore.ts';
 import { wholeNumber } from './arguments.ts';
 import { withNodeOrDatabase } from './node-or-database.ts';
+import { withArchives } from './own-archives.ts';
 
 interface Options {
   limit: number;
@@ -23,7 +23,7 @@ export function backfillCommand(): Command {
         'QIDO-RS matching keys, as "StudyDate=20260101-20260331&ModalitiesInStudy=MR"',
         matchingKeys,
       )
-      .option('--archive <name>', 'the archive', 'orthanc'),
+      .option('--archive <name>', 'the archive; local: the node’s own store', 'orthanc'),
   ).action(async ({ query, archive: name, ...options }: Options & Backfill) => {
     const request = requestOf(options);
     await withNodeOrDatabase(
@@ -31,14 +31,11 @@ export function backfillCommand(): Command {
         tell((await call('POST', '/backfill', { archive: name, query, ...request })) as Requested, options);
       },
       async ({ settings, database, queue }) => {
-        const { sources, destinations } = openArchives(settings);
-        const archive = sources.get(name);
-        try {
+        await withArchives({ settings, database }, async (archives) => {
+          const archive = archives.get(name);
           if (!isSearchable(archive)) throw new Error(`there is no archive ${name} that can be searched`);
           tell(await backfill(database, queue, archive, query, request), options);
-        } finally {
-          for (const one of destinations.values()) await one.close();
-        }
+        });
       },
     );
   });

@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { Command, Option } from 'commander';
 import { z } from 'zod';
-import { exportBundle, importBundle } from '../../inference/bundle/bundle-archive.ts';
+import { exportBundle } from '../../inference/bundle/bundle-archive.ts';
 import { bundleFromWeights } from '../../inference/bundle/from-weights.ts';
+import { importVerifiedBundle } from '../../inference/bundle/import-verified.ts';
 import type { ProfileName } from '../../inference/bundle/profiles.ts';
 import { bundleID, listBundles, openBundle, promote, rollback } from '../../inference/bundle/registry.ts';
 import { removeBundle } from '../../inference/bundle/remove.ts';
@@ -87,16 +88,7 @@ export function bundlesCommand(): Command {
   changing('import', 'add the bundle of an exported file, if its reference input scores as recorded')
     .argument('<file>')
     .action(async (file: string, options: JsonOption) => {
-      const root = await bundleRoot();
-      const before = new Set((await listBundles(root)).map(({ bundle }) => bundle.id));
-      const bundle = await importBundle(root, file);
-      try {
-        await verifyBundle(root, bundle.id);
-      } catch (error) {
-        if (!before.has(bundle.id)) await removeBundle(root, bundle.id);
-        throw error;
-      }
-      tell(options, 'imported', bundle);
+      tell(options, 'imported', await importVerifiedBundle(await bundleRoot(), file));
     });
 
   changing('export', 'write a bundle and its weights into one file')

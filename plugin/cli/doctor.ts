@@ -7,6 +7,7 @@ import { OrthancArchive } from '../archive/orthanc.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { FolderLockedError, lockFolder } from '../../inference/folder-lock.ts';
 import { ensureShippedBundles } from '../data-folder/shipped-bundles.ts';
+import { DatabaseInUseError } from '../database/node-lock.ts';
 import { openDatabase } from '../database/open-database.ts';
 import { createLog } from '../log.ts';
 import { loadSettings, type Settings } from '../settings.ts';
@@ -66,7 +67,11 @@ const checks: Record<string, (settings: Settings) => Promise<string>> = {
       throw error;
     }
     try {
-      const database = await openDatabase(settings, folder, createLog('silent'));
+      const database = await openDatabase(settings, folder, createLog('silent')).catch((error: unknown) => {
+        if (error instanceof DatabaseInUseError) return error.message;
+        throw error;
+      });
+      if (typeof database === 'string') return database;
       const [row] = await database.query<{ count: number }>(
         'select count(*)::integer as count from instance',
       );

@@ -5,7 +5,7 @@ import { lockFolder } from '../../inference/folder-lock.ts';
 import { openDatabase } from '../database/open-database.ts';
 import { createLog } from '../log.ts';
 import { loadSettings } from '../settings.ts';
-import { reindex } from '../store/reindex.ts';
+import { lostWithDatabase, reindex } from '../store/reindex.ts';
 
 /** `qfae reindex`: the index from the stored files, after the database was lost; the node must not run. */
 export function reindexCommand(): Command {
@@ -27,11 +27,13 @@ export function reindexCommand(): Command {
             else console.log(`set aside: ${file}: ${reason}`);
           });
           const { added, known, results, broken } = done;
-          if (json) console.log(JSON.stringify({ type: 'reindex', ...done }));
-          else
+          if (json) console.log(JSON.stringify({ type: 'reindex', ...done, lost: lostWithDatabase }));
+          else {
             console.log(
               `${added} instances entered, ${known} known, ${results} results found, ${broken} files set aside in ${folder.root}/broken`,
             );
+            console.log(`No file tells, and so a lost database has lost: ${lostWithDatabase.join('; ')}`);
+          }
         } finally {
           await database.close();
         }

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writeCRImage } from '../../fixtures/dicom-series.ts';
@@ -14,7 +14,9 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-function rules(...words: string[]) {
+const rules = (...words: string[]) => qfae('rules', ...words);
+
+function qfae(...words: string[]) {
   const script = new URL('qfae.ts', import.meta.url).pathname;
   const env = {
     PATH: process.env['PATH'],
@@ -22,7 +24,7 @@ function rules(...words: string[]) {
     QFAE_DATA: join(folder, 'data'),
     QFAE_HTTP_PORT: '9',
   };
-  return spawnSync(process.execPath, [script, 'rules', ...words], { env, cwd: folder, encoding: 'utf8' });
+  return spawnSync(process.execPath, [script, ...words], { env, cwd: folder, encoding: 'utf8' });
 }
 
 test(
@@ -69,7 +71,33 @@ test(
     expect(told).toContain('→ X-ray: applies');
     expect(told).not.toContain('Sample');
     const absent = rules('test', '1.2.3');
-    expect([absent.status, absent.stderr]).toEqual([1, expect.stringContaining('no node answers')]);
+    expect([absent.status, absent.stderr]).toEqual([
+      1,
+      expect.stringContaining('archive local holds nothing of study 1.2.3'),
+    ]);
+  },
+  timeout,
+);
+
+test(
+  'what would happen to a stored study is told where no node runs',
+  async () => {
+    const { bytes, studyInstanceUID, seriesInstanceUID, sopInstanceUID } = await writeCRImage(
+      join(folder, 'in'),
+      {
+        name: 'Stored',
+      },
+    );
+    const place = join(folder, 'data/instances', studyInstanceUID, seriesInstanceUID);
+    mkdirSync(place, { recursive: true });
+    writeFileSync(join(place, `${sopInstanceUID}.dcm`), bytes);
+    expect(qfae('reindex').stdout).toMatch(/^1 instances entered.*\nNo file tells.*what readers said/);
+    writeFileSync(join(folder, 'none.yaml'), 'rules:\n  - name: nothing\n    score: false\n');
+    const { status, stdout } = rules('test', studyInstanceUID, '--rules', 'none.yaml', '--json');
+    expect([status, JSON.parse(stdout)]).toEqual([
+      0,
+      expect.objectContaining({ studyInstanceUID, rule: 'nothing', plan: null }),
+    ]);
   },
   timeout,
 );

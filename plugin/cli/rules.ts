@@ -4,24 +4,23 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { stringOf } from '../../dicom/reading/attribute.ts';
 import { DicomPool } from '../../dicom/pool.ts';
-import { decide, type ConditionOutcome, type RuleOutcome, type StudyAttributes } from '../rules/decide.ts';
-import { planOf, type Plan } from '../rules/plan.ts';
+import { decide, type ConditionOutcome, type StudyAttributes } from '../rules/decide.ts';
+import { planOf } from '../rules/plan.ts';
 import { defaultRules, readRules, type RulesContext } from '../rules/rules-file.ts';
 import { rulesSource } from '../rules/rules-watch.ts';
 import type { Rule } from '../rules/schema.ts';
+import { testRules, type Verdict as StoredVerdict } from '../rules/test-rules.ts';
 import { isOwnResult } from '../scoring/algorithm.ts';
 import { loadSettings, type Settings } from '../settings.ts';
 import { localArchiveName } from '../store/instance-store.ts';
 import { orthancArchiveName } from '../archive/orthanc.ts';
+import { withNodeOrDatabase } from './node-or-database.ts';
+import { withArchives } from './own-archives.ts';
 
-/** What would happen to a study, as `/api/v1/rules/test` and `qfae rules test --json` tell it. */
-interface Verdict {
-  studyInstanceUID: string;
-  rule: string | null;
-  reason: string | null;
-  plan: Omit<Plan, 'rule' | 'series'> | null;
-  outcomes: RuleOutcome[];
-}
+/** What is told of a study. */
+type Verdict = Pick<StoredVerdict, 'studyInstanceUID' | 'rule' | 'reason' | 'outcomes'> & {
+  plan: Omit<NonNullable<StoredVerdict['plan']>, 'series'> | null;
+};
 
 /** `qfae rules`: whether a file of rules is right, and what rules say of a study. */
 export function rulesCommand(): Command {
@@ -41,18 +40,15 @@ export function rulesCommand(): Command {
   command
     .command('test')
     .description('say what would happen to a study, and why: each rule, each condition')
-    .argument(
-      '<study>',
-      'StudyInstanceUID, asked of the running node; or a DICOM file or folder, without a node',
-    )
+    .argument('<study>', 'StudyInstanceUID of a study in an archive; or a DICOM file or folder')
     .option('--archive <name>', 'where the study is', localArchiveName)
-    .option('--rules <file>', 'for files: other rules than those that the node reads')
+    .option('--rules <file>', 'other rules than those that the node reads; not of a running node')
     .option('--json', 'a JSON line on stdout')
     .action(async (study: string, options: { archive: string; rules?: string; json?: true }) => {
       const settings = loadSettings();
       const verdict = existsSync(study)
         ? await ofFiles(study, options, settings)
-        : await ofNode(study, options.archive, settings);
+        : await ofStored(study, options);
       console.log(options.json ? JSON.stringify({ type: 'rules-test', ...verdict }) : explain(verdict));
     });
   return command;
@@ -77,18 +73,28 @@ function archivesOf(settings: Settings): RulesContext {
   return { sources, archives: [...new Set([...sources, ...others.map(([name]) => name)])] };
 }
 
-async function ofNode(study: string, archive: string, { http }: Settings): Promise<Verdict> {
-  const host = http.host.includes(':') ? `[${http.host}]` : http.host;
-  const query = new URLSearchParams({ study, archive });
-  const url = `http://${host}:${http.port}/api/v1/rules/test?${query.toString()}`;
-  const answer = await fetch(url).catch((error: unknown) => {
-    throw new Error(`no node answers at ${host}:${http.port}; without one, give DICOM files`, {
-      cause: error,
-    });
-  });
-  const body = (await answer.json()) as Verdict & { detail?: string };
-  if (!answer.ok) throw new Error(body.detail ?? `the node answered ${answer.status}`);
-  return body;
+async function ofStored(
+  studyInstanceUID: string,
+  { archive: name, rules }: { archive: string; rules?: string },
+): Promise<Verdict> {
+  const answered: Verdict[] = [];
+  await withNodeOrDatabase(
+    async (call) => {
+      if (rules !== undefined) throw new Error('--rules: a node runs, which has rules of its own');
+      const query = new URLSearchParams({ study: studyInstanceUID, archive: name });
+      answered.push((await call('GET', `/rules/test?${query.toString()}`)) as Verdict);
+    },
+    async ({ settings, database }) => {
+      const tried = await rulesOf(rules, settings);
+      const verdict = await withArchives({ settings, database }, async (archives) => {
+        const archive = archives.get(name);
+        if (!archive) throw new Error(`no archive ${name} in the settings`);
+        return testRules({ database, settings }, tried, archive, studyInstanceUID);
+      });
+      answered.push(verdict);
+    },
+  );
+  return answered[0];
 }
 
 async function ofFiles(

@@ -9,10 +9,16 @@ export function serveCommand(): Command {
     const settings = loadSettings();
     const node = await startNode(settings, createLog(settings.log.level));
     console.log(`QFAE node: ${node.url}/`);
-    await new Promise((resolve) => {
-      process.once('SIGINT', resolve);
-      process.once('SIGTERM', resolve);
+    const told = new Promise<undefined>((resolve) => {
+      process.once('SIGINT', () => {
+        resolve(undefined);
+      });
+      process.once('SIGTERM', () => {
+        resolve(undefined);
+      });
     });
+    const failure = await Promise.race([told, node.failure]);
     await node.stop();
+    if (failure) throw failure;
   });
 }

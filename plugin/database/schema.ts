@@ -252,6 +252,8 @@ const migrations: string[][] = [
        primary key (scoring_id, slice)
      )`,
   ],
+  // The change at which a feed was read up to: by it, the feed of another database is told apart.
+  ['alter table feed add column mark text'],
 ];
 
 /** Held while the schema is changed; any number that no one else takes. */

@@ -9,6 +9,7 @@ import type { Database } from '../database/database.ts';
 import type { Level } from '../store/attributes.ts';
 import type { Settings } from '../settings.ts';
 import type { StoredInstance } from '../store/instance-store.ts';
+import { sendProblem } from '../api/problem.ts';
 import { requestID } from '../http/request-id.ts';
 import { ahead } from './ahead.ts';
 import { bulkDataMessage, withBulkDataURIs } from './bulk-data.ts';
@@ -48,9 +49,9 @@ export function dicomWebRouter(context: DicomWebContext): Router {
   router.get('/capabilities', sendCapabilities);
 
   const answerStore = async (request: Request, response: Response, study?: string) => {
-    const { status, body, givenUp } =
+    const { status, body, problem, givenUp } =
       Number(request.get('content-length')) > context.limits.requestBytes
-        ? ({ status: 413, body: undefined, givenUp: true } as const)
+        ? ({ status: 413, body: undefined, problem: undefined, givenUp: true } as const)
         : await storeInstances(
             { ...context, log: context.log.child({ request: requestID(response) }) },
             request.get('content-type'),
@@ -59,6 +60,10 @@ export function dicomWebRouter(context: DicomWebContext): Router {
             study,
           );
     if (givenUp) response.set('Connection', 'close');
+    if (problem !== undefined) {
+      sendProblem(response, status, problem);
+      return;
+    }
     response.status(status);
     if (body) response.type('application/dicom+json').send(JSON.stringify(body));
     else response.end();

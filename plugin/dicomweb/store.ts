@@ -55,6 +55,8 @@ export interface StoreContext {
 export interface StoreAnswer {
   status: 200 | 202 | 400 | 409 | 413 | 415 | 503 | 507;
   body?: DicomJson;
+  /** What is wrong with a request of which nothing was read. */
+  problem?: string;
   /** The rest of the request was not read: the connection must not be used again. */
   givenUp?: true;
 }
@@ -76,7 +78,7 @@ export async function storeInstances(
   if (!mediaType || !isAccepted(mediaType)) {
     context.log.warn({ contentType: mediaType?.type }, 'store request refused: content type is not DICOM');
     body.resume();
-    return { status: 415 };
+    return { status: 415, problem: acceptedTypes };
   }
   const { instanceBytes, requestBytes, parts: mostParts } = context.limits;
   const outcomes: Outcome[] = [];
@@ -200,6 +202,10 @@ export async function storeInstances(
   if (full && !outcomes.some(({ stored }) => stored)) answered.status = 507;
   return { ...answered, ...(givenUp && { givenUp }) };
 }
+
+/** PS3.18 table 8.7.3-4 lets a server choose; metadata and bulk data apart could not be kept as they were sent. */
+const acceptedTypes =
+  'objects are stored as application/dicom or multipart/related; type="application/dicom", not as DICOM JSON or XML with bulk data';
 
 /** A single object, or a multipart message of them. */
 function isAccepted({ type, parameters }: MediaType): boolean {

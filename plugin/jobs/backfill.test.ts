@@ -3,10 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { archiveDouble } from '../../fixtures/archive-double.ts';
 import { noteArrival } from '../arrival/arrivals.ts';
+import { DicomPool } from '../../dicom/pool.ts';
 import { isSearchable } from '../archive/archive.ts';
+import { localArchive } from '../archive/local-archive.ts';
 import { openEmbeddedDatabase, type Database } from '../database/database.ts';
 import { createLog } from '../log.ts';
 import { settingsSchema } from '../settings.ts';
+import { InstanceStore } from '../store/instance-store.ts';
 import { backfill } from './backfill.ts';
 import { JobQueue } from './queue.ts';
 import { rescore } from './rescore.ts';
@@ -58,6 +61,38 @@ test('backfill queues, at most as many as it may, what nobody asked for before',
   expect(await waiting()).toEqual(uids.filter((uid) => uid !== '1.2.2').sort());
   expect((await asked(1000)).studies).toEqual([]);
 }, 120_000);
+
+test('backfill searches the node’s own store, and takes no key that it does not know', async () => {
+  for (const [uid, date] of [
+    ['1.3.1', '20260101'],
+    ['1.3.2', '20260102'],
+  ]) {
+    const attributes = { '0020000D': { vr: 'UI', Value: [uid] }, '00080020': { vr: 'DA', Value: [date] } };
+    await database.query('insert into study values ($1, $2)', [uid, JSON.stringify(attributes)]);
+  }
+  const pool = new DicomPool({ threads: 1 });
+  const store = new InstanceStore(database, join(folder, 'instances'));
+  const local = localArchive({ database, store, pool, incoming: folder });
+  try {
+    const dry = { ...options, dryRun: true };
+    expect(await backfill(database, queue, local, { StudyDate: '20260102-' }, dry)).toEqual({
+      found: 1,
+      studies: ['1.3.2'],
+    });
+    await expect(backfill(database, queue, local, { StudyDate: '2026*' }, dry)).rejects.toThrow(
+      /StudyDate: not of/,
+    );
+    await expect(backfill(database, queue, local, { Rows: '64' }, dry)).rejects.toThrow(
+      /cannot be searched by Rows/,
+    );
+    expect((await backfill(database, queue, local, { PatientID: '*' }, options)).studies).toEqual([
+      '1.3.1',
+      '1.3.2',
+    ]);
+  } finally {
+    await pool.close();
+  }
+});
 
 test('rescore queues what has come to its end, as the filter says, the latest first', async () => {
   const end = (uid: string, bundle: string, at: string) =>

@@ -13,6 +13,7 @@ import type { Bundle } from '../../inference/bundle/schema.ts';
 import type { Archive, Destination, InstanceReference } from '../archive/archive.ts';
 import type { Database } from '../database/database.ts';
 import type { Logger } from '../log.ts';
+import type { NodeBundles } from '../node-bundles.ts';
 import { keepShadowScore } from '../retraining/shadow-scores.ts';
 import { decide } from '../rules/decide.ts';
 import { planOf, type Plan } from '../rules/plan.ts';
@@ -53,6 +54,8 @@ export interface ScoreStudyContext {
   destinations: Map<string, Destination>;
   pool: DicomPool;
   scorers: ScorerCache;
+  /** Of a worker: where bundles come from, and what is promoted. The node has its own. */
+  nodeBundles?: NodeBundles;
   /** Of candidates that score in shadow. */
   shadowScorers: ScorerCache;
   /** Folder for fetched series. */
@@ -307,7 +310,7 @@ class StudyScoring {
 
   /** What the rules in force say is to be done, as far as the archive tells what the study is. */
   async #plan(sources: InstanceReference[]): Promise<Plan | { rule: string | null; reason: string }> {
-    const { database, settings } = this.#context;
+    const { database, settings, nodeBundles } = this.#context;
     const { rules } = await ruleBook(database);
     const { archive, sourceAETitle, rule, bundle } = this.#scoring;
     const study = lookAtStudies(rules)
@@ -316,9 +319,11 @@ class StudyScoring {
     if (study.series.length > 0) {
       await updateScoring(database, this.#run, { subject: subjectOf(study.series[0].dataset) });
     }
-    const plan = await planOf(decide(rules, study), settings, archive);
-    if ('reason' in plan) return plan;
-    return { ...plan, bundle: (rule === plan.rule ? bundle : null) ?? plan.bundle }; // a retry keeps its bundle
+    const promoted = (await nodeBundles?.follow(settings.bundle)) ?? settings.bundle;
+    const plan = await planOf(decide(rules, study), { ...settings, bundle: promoted }, archive);
+    if ('reason' in plan || rule !== plan.rule || bundle === null) return plan;
+    await nodeBundles?.fetch(bundle);
+    return { ...plan, bundle }; // a retry keeps its bundle
   }
 
   #destination(name: string): Destination {

@@ -240,7 +240,7 @@ export async function sliceScores(on: Queryable, id: string): Promise<SliceRecor
 }
 
 /** `rejected` ones are still in the archive, and named by a `note` that says not to use them. */
-type ResultRole = 'result' | 'rejected' | 'note';
+export type ResultRole = 'result' | 'rejected' | 'note';
 
 /** Enters the objects that a scoring writes, before they are written: from then on they are known as ours. */
 export async function recordResultObjects(
@@ -261,28 +261,44 @@ export async function recordResultObjects(
   }
 }
 
+/** What objects in an archive tell of a scoring of which nothing else is known any more. */
+export type FoundResult = Pick<
+  Scoring,
+  'archive' | 'studyInstanceUID' | 'requestedAt' | 'bundle' | 'profile' | 'subject' | 'score'
+> & {
+  /** Those that the report names. */
+  slices: SliceRecord[];
+  /** The current report first. */
+  objects: (InstanceReference & { role: ResultRole })[];
+};
+
 /**
- * Enters a result that was found in an archive, and of whose scoring nothing is known any more.
+ * Enters a result that was found in an archive.
  *
- * @param objects the current report first
  * @returns false where the study has a scoring.
  */
-export async function enterFoundResult(
-  database: Database,
-  { archive, studyInstanceUID }: StudyInArchive,
-  objects: InstanceReference[],
-  { requestedAt, bundle, score }: Pick<Scoring, 'requestedAt' | 'bundle' | 'score'>,
-): Promise<boolean> {
+export async function enterFoundResult(database: Database, found: FoundResult): Promise<boolean> {
+  const { archive, studyInstanceUID, requestedAt, bundle, profile, subject, score, slices, objects } = found;
   return database.transaction(async (transaction) => {
     const [scoring] = await transaction.query<Scoring>(
-      `insert into scoring (archive, study_instance_uid, requested_at, finished_at, state, bundle, score)
-       select $1, $2, $3::timestamptz, $3::timestamptz, 'scored', $4, $5::jsonb
+      `insert into scoring (archive, study_instance_uid, requested_at, finished_at, state, bundle, profile, subject,
+         score, slices)
+       select $1, $2, $3::timestamptz, $3::timestamptz, 'scored', $4, $5, $6::jsonb, $7::jsonb, $8::jsonb
        where not exists (select 1 from scoring where archive = $1 and study_instance_uid = $2)
        returning ${scoringColumns}`,
-      [archive, studyInstanceUID, requestedAt, bundle, score && JSON.stringify(score)],
+      [
+        archive,
+        studyInstanceUID,
+        requestedAt,
+        bundle,
+        profile,
+        ...[subject, score, slices].map((value) => value && JSON.stringify(value)),
+      ],
     );
     if (!(scoring as Scoring | undefined)) return false;
-    await recordResultObjects(transaction, archive, scoring, objects);
+    for (const [role, those] of Map.groupBy(objects, (object) => object.role)) {
+      await recordResultObjects(transaction, archive, scoring, those, role);
+    }
     return true;
   });
 }

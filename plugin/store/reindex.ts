@@ -1,15 +1,20 @@
 import { mkdir, readdir, rename } from 'node:fs/promises';
 import { dirname, join, relative, sep } from 'node:path';
 import type { DicomJson } from '../../dicom/dicom-json.ts';
+import { rejectedBy } from '../../dicom/ko/key-object-selection.ts';
+import { planeGeometry, positionAlongNormal } from '../../dicom/plane-geometry.ts';
 import type { DicomPool, InstanceHeader } from '../../dicom/pool.ts';
+import { numberOf } from '../../dicom/reading/attribute.ts';
 import { DicomError } from '../../dicom/reading/dicom-error.ts';
 import { itemsOf, stringOf } from '../../dicom/writing/keyword.ts';
 import { REPORT_SOP_CLASSES } from '../../dicom/sr/measurement-report.ts';
-import { readMeasurementReport } from '../../dicom/sr/read-measurement-report.ts';
+import { readMeasurementReport, type ReportedScores } from '../../dicom/sr/read-measurement-report.ts';
+import { openBundle } from '../../inference/bundle/registry.ts';
 import type { DataFolder } from '../data-folder/data-folder.ts';
 import type { Database } from '../database/database.ts';
-import { enterFoundResult } from '../jobs/scorings.ts';
+import { enterFoundResult, type FoundResult } from '../jobs/scorings.ts';
 import { isOwnResult } from '../scoring/algorithm.ts';
+import { subjectOf } from '../scoring/subject.ts';
 import { IndexEntries } from './index-entries.ts';
 import { InstanceStore, localArchiveName } from './instance-store.ts';
 
@@ -24,6 +29,14 @@ export interface Reindexed {
   /** Files that are no instance that belongs there; they lie in the folder `broken` now. */
   broken: number;
 }
+
+/** What no stored file tells: it is lost with the database. */
+export const lostWithDatabase = [
+  'what readers said',
+  'scores of slices that no report names',
+  'anomaly maps of the study pages, until the studies are scored again (qfae rescore)',
+  'scorings without a result, and those before the last one',
+];
 
 /**
  * Enters stored files into the index that are not in it, and our own results among them into the scorings, so that
@@ -62,7 +75,7 @@ export async function reindex(
         done.added++;
       }
     }
-    if (own.length > 0 && (await enterResult(database, study, own))) done.results++;
+    if (own.length > 0 && (await enterResult({ database, pool, store, folder }, study, own))) done.results++;
   }
   return done;
 }
@@ -82,26 +95,75 @@ async function readWhereItBelongs(
   }
 }
 
-/** Enters the results of a study as one scoring, by the report that no other names as its predecessor. */
+interface ReindexContext {
+  database: Database;
+  pool: DicomPool;
+  store: InstanceStore;
+  folder: DataFolder;
+}
+
+/**
+ * Enters the results of a study as one scoring, by the report that no other names as its predecessor and no note
+ * rejects.
+ */
 async function enterResult(
-  database: Database,
+  context: ReindexContext,
   studyInstanceUID: string,
   own: InstanceHeader[],
 ): Promise<boolean> {
+  const notes = own.filter(({ dataset }) => rejectedBy(dataset) !== undefined);
+  const rejected = new Set(notes.flatMap(({ dataset }) => rejectedBy(dataset)!));
   const reports = own.filter(({ sopClassUID }) =>
     (Object.values(REPORT_SOP_CLASSES) as string[]).includes(sopClassUID),
   );
   const replaced = JSON.stringify(
     reports.flatMap(({ dataset }) => itemsOf(dataset, 'PredecessorDocumentsSequence')),
   );
-  const current = reports.find(({ sopInstanceUID }) => !replaced.includes(`"${sopInstanceUID}"`));
-  const objects = [...own].sort((a, b) => Number(b === current) - Number(a === current));
+  const current = reports.find(
+    ({ sopInstanceUID }) => !replaced.includes(`"${sopInstanceUID}"`) && !rejected.has(sopInstanceUID),
+  );
+  const objects = [...own]
+    .sort((a, b) => Number(b === current) - Number(a === current))
+    .map((object) => ({
+      ...object,
+      role: notes.includes(object)
+        ? ('note' as const)
+        : rejected.has(object.sopInstanceUID)
+          ? ('rejected' as const)
+          : ('result' as const),
+    }));
   const report = current && readMeasurementReport(current.dataset);
-  return enterFoundResult(database, { archive: localArchiveName, studyInstanceUID }, objects, {
+  const bundle =
+    report && (await openBundle(context.folder.root, report.algorithmVersion).catch(() => undefined));
+  return enterFoundResult(context.database, {
+    archive: localArchiveName,
+    studyInstanceUID,
+    objects,
     requestedAt: timeOf(objects[0].dataset),
     bundle: report?.algorithmVersion ?? null,
+    profile: bundle?.profile.name ?? null,
     score: report?.study ?? null,
+    ...(await reportedSlices(context, report?.slices ?? [])),
   });
+}
+
+/** The slices of a report, as far as the images that they are of are stored, and what these say of the study. */
+async function reportedSlices(
+  { pool, store }: ReindexContext,
+  reported: ReportedScores['slices'],
+): Promise<Pick<FoundResult, 'slices' | 'subject'>> {
+  const found: Pick<FoundResult, 'slices' | 'subject'> = { slices: [], subject: null };
+  for (const { sopInstanceUID, frame, score } of reported) {
+    const image = await store.get(sopInstanceUID);
+    if (!image) continue;
+    const { dataset } = await pool.readHeader(store.path(image));
+    const [rows, columns] = [numberOf(dataset, '00280010') ?? 0, numberOf(dataset, '00280011') ?? 0];
+    const plane = planeGeometry(dataset, frame);
+    const position = plane ? positionAlongNormal(plane) : null;
+    found.slices.push({ sopInstanceUID, frame, rows, columns, position, score });
+    found.subject ??= subjectOf(dataset);
+  }
+  return found;
 }
 
 /** When a result was made, as it says itself; in this machine's time zone where it names none. */
