@@ -23,6 +23,7 @@ import { storeSampleStudy } from './demo/sample-study.ts';
 import { startStoreScp } from './dimse/store-scp.ts';
 import { watchDrift } from './drift/drift-watch.ts';
 import { EventFeed } from './events/event-feed.ts';
+import { watchPromotions } from './events/promotion-watch.ts';
 import { renewCertificate } from './http/certificate.ts';
 import { createHttpServer } from './http/server.ts';
 import { JobQueue } from './jobs/queue.ts';
@@ -135,6 +136,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
       events.run(signal),
       retainRegularly(settings, database, store, room, log, signal),
       metrics.follow(events, log, signal),
+      (await watchPromotions(folder.root, database, log, signal)).ended,
       watchDrift(database, settings, metrics.registry, log, signal),
       tidyRegularly(queue, database, store, log, signal),
     ];

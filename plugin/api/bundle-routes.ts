@@ -16,7 +16,6 @@ import { threshold } from '../../inference/calibration.ts';
 import { calibrationOf, nameSchema, type Bundle } from '../../inference/bundle/schema.ts';
 import { shadowBundle } from '../../inference/bundle/shadow.ts';
 import { verifyBundle } from '../../inference/bundle/verify.ts';
-import { enterEvent } from '../events/event-log.ts';
 import { modelCardSchema, readCard } from '../retraining/model-card.ts';
 import { shadowSummary } from '../retraining/shadow-scores.ts';
 import { ruleBook } from '../rules/rule-book.ts';
@@ -139,10 +138,6 @@ export function bundleRoutes({ database, settings }: ApiContext): Route[] {
     }
     return { bundles, damaged };
   };
-  const tell = async (bundle: Bundle) => {
-    await enterEvent(database, 'bundle', { profile: bundle.profile.name, bundle: bundle.id });
-    return describe(bundle);
-  };
   return [
     route({
       method: 'get',
@@ -221,7 +216,7 @@ export function bundleRoutes({ database, settings }: ApiContext): Route[] {
         await verified.catch((error: unknown) => {
           throw new Problem(409, (error as Error).message);
         });
-        return tell(await promote(root, id));
+        return describe(await promote(root, id));
       },
     }),
     route({
@@ -263,7 +258,7 @@ export function bundleRoutes({ database, settings }: ApiContext): Route[] {
         const bundle = await rollback(root, profile).catch((error: unknown) => {
           throw new Problem(409, (error as Error).message);
         });
-        return tell(bundle);
+        return describe(bundle);
       },
     }),
   ];

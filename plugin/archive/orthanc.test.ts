@@ -48,7 +48,7 @@ describeWith(['Orthanc', 'storescu'], 'a node beside a real Orthanc', () => {
 
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'qfae-orthanc-test-'));
-    orthanc = await startOrthanc();
+    orthanc = await startOrthanc({ folder: join(folder, 'one') });
     running.push(orthanc);
     await writeMRSeries(join(folder, 'old'), brainStudy({ seed: 3, slices: 3 }), { name: 'Old' });
     send(join(folder, 'old'));

@@ -275,10 +275,9 @@ export class RetrainingSchedule {
   async #finish(row: Retraining, result: TrainingResult & { status: 'done' }): Promise<void> {
     const { database, log } = this.#context;
     const { bundle, outcome = null, reason = null } = result;
-    const { schedule, profile } = row;
+    const { schedule } = row;
     await updateRetraining(database, row.id, { state: 'done', bundle, outcome, reason });
     await enterEvent(database, 'retraining', { schedule, state: 'done', bundle, outcome });
-    if (outcome === 'promoted') await enterEvent(database, 'bundle', { profile, bundle });
     log.info({ schedule, bundle, outcome, reason }, 'retraining is done');
   }
 }

@@ -122,4 +122,4 @@ test('an index that was lost comes back; a late instance replaces the result tha
     await second.stop();
     rmSync(folder, { recursive: true });
   }
-}, 300_000);
+}, 900_000);
