@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { ExecutionProvider } from '../inference/execution-provider.ts';
 import { addWeights, mountWeights, weightsFolder } from '../inference/bundle/registry.ts';
 import type { Bundle, Manifest } from '../inference/bundle/schema.ts';
 import type { ModelConfig, VitConfig } from '../inference/model/config.ts';
@@ -9,12 +10,13 @@ import { Batches, batchesPerEpoch } from './batches.ts';
 import { calibratedBundle, headTensors } from './calibrated-bundle.ts';
 import type { BundleOptions } from './calibrated-bundle.ts';
 import { Engine, freshState } from './engine.ts';
-import type { ParameterState } from './engine.ts';
+import type { Feeds, ParameterState } from './engine.ts';
 import { Evaluation } from './evaluation.ts';
 import { randomState } from './initial-state.ts';
 import { keepMatrix, maeTrainingGraph, patchCounts } from './mae-graph.ts';
 import { uniformStream } from './philox.ts';
 import type { StepRecord } from './run-log.ts';
+import { anySlices, secondsPerStep } from './seconds-per-step.ts';
 import { SliceCache, splitByPatient } from './slice-cache.ts';
 import type { PatientSplit } from './slice-cache.ts';
 import { train } from './trainer.ts';
@@ -90,6 +92,8 @@ export interface PretrainingOptions extends Omit<BundleOptions, 'origin'> {
   /** Share of the patients that neither this nor a later training sees. */
   readonly heldOut: number;
   readonly checkpointEvery: number;
+  /** Where it is computed; a run that goes on elsewhere has the same steps but for rounding. */
+  readonly provider?: ExecutionProvider;
   readonly threads?: number;
 }
 
@@ -124,9 +128,7 @@ export async function pretrain(
   const { vit, decoder, qfae } = options.model;
   const { microBatch, batchSize, seed, epochs, maximumRate } = options;
   const { imageSize } = qfae;
-  const training = maeTrainingGraph({ imageSize, vit, decoder, microBatch });
-  const threads = options.threads === undefined ? {} : { threads: options.threads };
-  const engine = await Engine.open({ training, ...threads });
+  const { training, engine } = await openEngine(options);
   const batches = new Batches({
     cacheFolder: options.cacheFolder,
     slices: split.train,
@@ -137,7 +139,6 @@ export async function pretrain(
     seed,
     verticalFlip: options.verticalFlip ?? true,
   });
-  const { patches, visible } = patchCounts({ imageSize, vit });
   try {
     const steps = await train({
       folder: options.runFolder,
@@ -151,13 +152,7 @@ export async function pretrain(
       batches,
       schedule: { maximumRate, totalSteps },
       initialState: () => maeState(training.parameters, seed),
-      feeds: (x, micro) => ({
-        x: { data: x, dims: [microBatch, 3, imageSize, imageSize] },
-        keep: {
-          data: keepMatrix({ imageSize, vit, microBatch }, uniformStream(seed, 'masking', micro)),
-          dims: [microBatch, visible, patches],
-        },
-      }),
+      feeds: (x, micro) => feedsOf(options, x, micro),
       checkpointEvery: options.checkpointEvery,
       onStep,
       ...(signal ? { signal } : {}),
@@ -168,6 +163,49 @@ export async function pretrain(
     await batches.close();
     await engine.close();
   }
+}
+
+/** Seconds of an optimiser step, tried on this machine as it is now. Writes nothing. */
+export async function timePretrainingStep(options: PretrainingOptions): Promise<number> {
+  const { microBatch, model, seed } = options;
+  const { training, engine } = await openEngine(options);
+  try {
+    const feeds = (micro: number) => feedsOf(options, anySlices(microBatch, model.qfae.imageSize), micro);
+    return await secondsPerStep(engine, maeState(training.parameters, seed), feeds, options);
+  } finally {
+    await engine.close();
+  }
+}
+
+async function openEngine({
+  model: { vit, decoder, qfae },
+  microBatch,
+  provider,
+  threads,
+}: PretrainingOptions) {
+  const training = maeTrainingGraph({ imageSize: qfae.imageSize, vit, decoder, microBatch });
+  const engine = await Engine.open({
+    training,
+    ...(provider !== undefined && { provider }),
+    ...(threads !== undefined && { threads }),
+  });
+  return { training, engine };
+}
+
+/** Inputs of micro-batch number `micro`, its masks drawn from the seed. */
+function feedsOf({ model, microBatch, seed }: PretrainingOptions, x: Float32Array, micro: number): Feeds {
+  const {
+    vit,
+    qfae: { imageSize },
+  } = model;
+  const { patches, visible } = patchCounts({ imageSize, vit });
+  return {
+    x: { data: x, dims: [microBatch, 3, imageSize, imageSize] },
+    keep: {
+      data: keepMatrix({ imageSize, vit, microBatch }, uniformStream(seed, 'masking', micro)),
+      dims: [microBatch, visible, patches],
+    },
+  };
 }
 
 /** The bundle: the trained ViT under two names, a random head, calibrated on the held-out patients. */

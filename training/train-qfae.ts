@@ -19,6 +19,7 @@ import { uniformStream } from './philox.ts';
 import { readRecords } from './run-log.ts';
 import type { StepRecord } from './run-log.ts';
 import { drawCurves } from './run-pictures.ts';
+import { anySlices, secondsPerStep } from './seconds-per-step.ts';
 import { SliceCache, splitByPatient } from './slice-cache.ts';
 import type { CachedSlice, PatientSplit } from './slice-cache.ts';
 import { logPath, train } from './trainer.ts';
@@ -168,29 +169,17 @@ export async function trainQfae(
   }
 }
 
-/**
- * Seconds of an optimiser step on this machine as it is now: from one micro-batch of noise that is really computed, after
- * another one to warm up. Writes nothing.
- */
+/** Seconds of an optimiser step, tried on this machine as it is now. Writes nothing. */
 export async function timeStep(
   options: QfaeTrainingOptions,
   { base }: Pick<TrainingPlan, 'base'>,
 ): Promise<number> {
-  const { root, microBatch, batchSize, seed } = options;
+  const { model } = base;
+  const { root, microBatch, seed } = options;
   const engine = await openEngine(options, base, await mountWeights(root, base));
   try {
-    await engine.load(randomState(base.model, seed));
-    let seconds = 0;
-    for (const step of [1, 2]) {
-      const x = Float32Array.from({ length: microBatch * 3 * base.model.imageSize ** 2 }, (_, i) =>
-        Math.sin(i),
-      );
-      const batch = [() => Promise.resolve(feedsOf(options, base.model, x, step))];
-      const begun = performance.now();
-      await engine.train([{ batch, rate: options.maximumRate, beta1: 0.9, step }]);
-      seconds = (performance.now() - begun) / 1000;
-    }
-    return (seconds * batchSize) / microBatch;
+    const feeds = (micro: number) => feedsOf(options, model, anySlices(microBatch, model.imageSize), micro);
+    return await secondsPerStep(engine, randomState(model, seed), feeds, options);
   } finally {
     await engine.close();
   }

@@ -1,20 +1,28 @@
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
-import { planPretraining, pretrain, pretrainingModels } from '../../training/pretrain.ts';
+import {
+  planPretraining,
+  pretrain,
+  pretrainingModels,
+  timePretrainingStep,
+} from '../../training/pretrain.ts';
 import type { PretrainingModelName } from '../../training/pretrain.ts';
+import { chooseRuntime } from '../../inference/provider-choice.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { loadSettings } from '../settings.ts';
 import { version } from '../version.ts';
 import { wholeNumber } from './arguments.ts';
+import { stepReport } from './step-report.ts';
 import {
   addPictures,
+  expectedTime,
   fraction,
   noVerticalFlipOption,
   patientPatternOption,
   picturesOption,
   printJson,
   profileName,
-  stepReport,
+  providerOption,
   stopSignal,
   type RunOptions,
 } from './train.ts';
@@ -48,8 +56,9 @@ export function pretrainCommand(): Command {
     .addOption(share('--held-out <x>', 'share of the patients held out', 0.2))
     .addOption(share('--alpha <x>', 'false-positive rate of the threshold', 0.05))
     .addOption(whole('--checkpoint-every <n>', 'steps between checkpoints', 100))
+    .addOption(providerOption())
     .addOption(new Option('--threads <n>', 'threads of the model').argParser(wholeNumber))
-    .option('--dry-run', 'say what would be done, and whether it can be')
+    .option('--dry-run', 'say what would be done, how long it would take, and whether it can be')
     .option('--json', 'JSON lines on stdout')
     .action(run);
 }
@@ -58,8 +67,10 @@ async function run({ pictures, patientPattern, model, ...rest }: PretrainOptions
   const { cache, run, rate, ...options } = rest;
   const { root } = openDataFolder(loadSettings().data);
   await addPictures({ cache, ...(pictures && { pictures }), ...(patientPattern && { patientPattern }) });
+  const { provider } = await chooseRuntime({ provider: options.provider, precision: 'float32' });
   const pretraining = {
     ...options,
+    provider,
     model: pretrainingModels[model],
     root,
     cacheFolder: cache,
@@ -70,11 +81,16 @@ async function run({ pictures, patientPattern, model, ...rest }: PretrainOptions
   const plan = await planPretraining(pretraining);
   const { totalSteps, split } = plan;
   const slices = split.train.length;
-  if (options.json)
-    printJson({ type: 'plan', run: pretraining.runFolder, trainingSlices: slices, totalSteps });
-  else console.log(`${totalSteps} steps over ${slices} slices; run in ${pretraining.runFolder}`);
+  const secondsPerStep = options.dryRun && (await timePretrainingStep(pretraining));
+  if (options.json) {
+    const time = secondsPerStep === undefined ? {} : { secondsPerStep };
+    printJson({ type: 'plan', run: pretraining.runFolder, trainingSlices: slices, totalSteps, ...time });
+  } else {
+    console.log(`${totalSteps} steps over ${slices} slices; run in ${pretraining.runFolder}`);
+    if (secondsPerStep !== undefined) console.log(expectedTime(secondsPerStep, totalSteps, provider));
+  }
   if (options.dryRun) return;
-  const made = await pretrain(pretraining, plan, stepReport(options.json), stopSignal());
+  const made = await pretrain(pretraining, plan, stepReport(options.json, options.batchSize), stopSignal());
   if (!made) console.error(`ended early; the same command goes on from ${pretraining.runFolder}`);
   else if (options.json) printJson({ type: 'bundle', id: made.id });
   else console.log(`made ${made.id}; give it to train as --bundle`);

@@ -18,7 +18,8 @@ import type { RunResult } from '../retraining/run-folder.ts';
 import { loadSettings } from '../settings.ts';
 import { wholeNumber } from './arguments.ts';
 import { withNodeOrDatabase } from './node-or-database.ts';
-import { fraction, printJson, profileName, stepReport, stopSignal } from './train.ts';
+import { stepReport } from './step-report.ts';
+import { fraction, printJson, profileName, stopSignal } from './train.ts';
 
 interface RetrainOptions {
   profile?: string;
@@ -137,7 +138,7 @@ async function run(options: RetrainOptions, request: RetrainingRequest | undefin
   const signal = stopSignal();
   try {
     const { provider } = await chooseRuntime({ provider: options.provider, precision: 'float32' });
-    const context: RetrainContext = {
+    const context: Omit<RetrainContext, 'onStep'> = {
       ...{ root: folder.root, archives: archives.sources, pool, provider },
       scorer: {
         ...(await chooseRuntime(settings.inference)),
@@ -155,11 +156,11 @@ async function run(options: RetrainOptions, request: RetrainingRequest | undefin
       onPlan(plan) {
         if (json) printJson({ type: 'plan', ...plan });
       },
-      onStep: stepReport(json),
     };
     if (options.dryRun) {
       const chosen = await chooseStudies(request!, await choiceContext(archives.sources));
-      tellPlan(await planRetraining({ request: request!, chosen }, context, folder.work), json);
+      const tried = { ...context, onStep: () => undefined };
+      tellPlan(await planRetraining({ request: request!, chosen }, tried, folder.work), json);
       return;
     }
     const started =
@@ -171,7 +172,8 @@ async function run(options: RetrainOptions, request: RetrainingRequest | undefin
             request,
             await chooseStudies(request, await choiceContext(archives.sources)),
           )));
-    const result = await retrain(started, context, signal);
+    const onStep = stepReport(json, started.request.batchSize);
+    const result = await retrain(started, { ...context, onStep }, signal);
     if (!result) console.error(`ended early; the same command goes on from ${started.folder}`);
     else {
       await removeOldRuns(folder.root, started.request.profile, settings.retraining.keepRuns);

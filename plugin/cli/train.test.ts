@@ -44,19 +44,25 @@ const parameters = [
   ...['--rate', '0.001', '--checkpoint-every', '2', '--threads', '1', '--json'],
 ];
 
-function start(run: string, ...more: string[]) {
-  return spawn(
-    process.execPath,
-    [qfae, 'train', '--cache', join(folder, 'cache'), '--run', join(folder, run), ...parameters, ...more],
-    { cwd: folder, env: { PATH: process.env['PATH'], QFAE_DATA: join(folder, 'data') } },
-  );
+const start = (run: string, ...more: string[]) =>
+  startQfae('train', '--cache', join(folder, 'cache'), '--run', join(folder, run), ...parameters, ...more);
+
+function startQfae(...words: string[]) {
+  return spawn(process.execPath, [qfae, ...words], {
+    cwd: folder,
+    env: { PATH: process.env['PATH'], QFAE_DATA: join(folder, 'data') },
+  });
 }
 
-async function command(
-  run: string,
-  ...more: string[]
-): Promise<{ code: number | null; out: string; errors: string }> {
-  const child = start(run, ...more);
+interface Ended {
+  code: number | null;
+  out: string;
+  errors: string;
+}
+
+const command = (run: string, ...more: string[]): Promise<Ended> => ended(start(run, ...more));
+
+async function ended(child: ReturnType<typeof startQfae>): Promise<Ended> {
   let [out, errors] = ['', ''];
   child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
@@ -96,6 +102,19 @@ test('a dry run says what would be done', async () => {
     },
   ]);
   expect(await readdir(folder)).not.toContain('dry');
+});
+
+test('a dry run of pretraining says how long it would take', async () => {
+  const { code, out } = await ended(
+    startQfae(
+      ...['pretrain', '--cache', join(folder, 'cache'), '--profile', 'discs', '--model', 'tiny'],
+      ...['--batch-size', '4', '--micro-batch', '2', '--epochs', '3', '--threads', '1', '--dry-run'],
+    ),
+  );
+  expect(code).toBe(0);
+  expect(out).toMatch(
+    /^6 steps over 8 slices; .*\n[\d.e-]+ s a step, tried just now with cpu: about .* h\n$/,
+  );
 });
 
 test('what cannot be trained is refused before it begins', async () => {

@@ -7,7 +7,6 @@ import { nameSchema } from '../../inference/bundle/schema.ts';
 import { lossNames } from '../../training/loss.ts';
 import type { LossName } from '../../training/loss.ts';
 import { normalPictures } from '../../training/pictures.ts';
-import type { StepRecord } from '../../training/run-log.ts';
 import { addSlices } from '../../training/slice-cache.ts';
 import { planTraining, timeStep, trainQfae } from '../../training/train-qfae.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
@@ -15,6 +14,7 @@ import { ensureShippedBundles } from '../data-folder/shipped-bundles.ts';
 import { loadSettings } from '../settings.ts';
 import { version } from '../version.ts';
 import { wholeNumber } from './arguments.ts';
+import { stepReport } from './step-report.ts';
 
 /** What `train` and `pretrain` are both told. */
 export interface RunOptions {
@@ -32,6 +32,7 @@ export interface RunOptions {
   alpha: number;
   checkpointEvery: number;
   verticalFlip: boolean;
+  provider: 'auto' | ExecutionProvider;
   threads?: number;
   dryRun?: true;
   json?: true;
@@ -41,7 +42,6 @@ interface TrainOptions extends RunOptions {
   bundle?: string;
   continue?: true;
   loss: LossName;
-  provider: 'auto' | ExecutionProvider;
   checkpointing?: true;
 }
 
@@ -72,11 +72,7 @@ export function trainCommand(): Command {
     .addOption(option('--held-out <x>', 'share of the patients held out for calibration', fraction, 0.2))
     .addOption(option('--alpha <x>', 'false-positive rate of the threshold', fraction, 0.05))
     .addOption(option('--checkpoint-every <n>', 'steps between checkpoints', wholeNumber, 100))
-    .addOption(
-      new Option('--provider <name>', 'where it is computed: the first of them that works, or the one named')
-        .choices(['auto', ...executionProviders])
-        .default('auto'),
-    )
+    .addOption(providerOption())
     .option('--checkpointing', 'compute decoder blocks twice: less memory for more time')
     .addOption(option('--threads <n>', 'threads of the model', wholeNumber))
     .option('--dry-run', 'say what would be done, how long it would take, and whether it can be')
@@ -113,19 +109,24 @@ async function run(options: TrainOptions): Promise<void> {
     console.log(
       `${trainedValues} values of ${plan.base.id}, ${totalSteps} steps of ${options.batchSize} slices; patients: ${trainingPatients} to train, ${heldOutPatients} to calibrate; run in ${training.runFolder}`,
     );
-    if (secondsPerStep !== undefined) {
-      const hours = (secondsPerStep * totalSteps) / 3600;
-      console.log(
-        `${secondsPerStep.toPrecision(3)} s a step, tried just now with ${provider}: about ${hours.toPrecision(3)} h`,
-      );
-    }
+    if (secondsPerStep !== undefined) console.log(expectedTime(secondsPerStep, totalSteps, provider));
   }
   if (options.dryRun) return;
 
-  const made = await trainQfae(training, plan, stepReport(options.json), stopSignal());
+  const made = await trainQfae(training, plan, stepReport(options.json, options.batchSize), stopSignal());
   if (!made) console.error(`ended early; the same command goes on from ${training.runFolder}`);
   else if (options.json) printJson({ type: 'bundle', id: made.id });
   else console.log(`made ${made.id}; it scores once it is promoted`);
+}
+
+/** What a dry run says of a run's time. */
+export function expectedTime(
+  secondsPerStep: number,
+  totalSteps: number,
+  provider: ExecutionProvider,
+): string {
+  const hours = (secondsPerStep * totalSteps) / 3600;
+  return `${secondsPerStep.toPrecision(3)} s a step, tried just now with ${provider}: about ${hours.toPrecision(3)} h`;
 }
 
 export function picturesOption(): Option {
@@ -133,6 +134,15 @@ export function picturesOption(): Option {
     '--pictures <folder>',
     'first add these normal pictures (a folder, or BMAD’s layout) to the cache',
   );
+}
+
+export function providerOption(): Option {
+  return new Option(
+    '--provider <name>',
+    'where it is computed: the first of them that works, or the one named',
+  )
+    .choices(['auto', ...executionProviders])
+    .default('auto');
 }
 
 export function noVerticalFlipOption(): Option {
@@ -173,20 +183,6 @@ export function stopSignal(): AbortSignal {
     for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   }
   return stop.signal;
-}
-
-/** Tells each step: JSON lines, a bar on a terminal, or a plain line for every hundredth of the run. */
-export function stepReport(json: true | undefined): (record: StepRecord, totalSteps: number) => void {
-  return (record, totalSteps) => {
-    const { step, loss, seconds } = record;
-    const done = step + 1;
-    const line = `step ${done} of ${totalSteps}, loss ${loss.toPrecision(5)}, ${seconds.toFixed(2)} s`;
-    if (json) printJson(record);
-    else if (process.stderr.isTTY) {
-      const bar = '█'.repeat(Math.floor((25 * done) / totalSteps)).padEnd(25, '░');
-      process.stderr.write(`\r${bar} ${line}${done === totalSteps ? '\n' : ''}`);
-    } else if (done === totalSteps || done % Math.ceil(totalSteps / 100) === 0) console.error(line);
-  };
 }
 
 /** One JSON line on stdout. */

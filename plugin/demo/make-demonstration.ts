@@ -6,7 +6,7 @@ import { pretrain } from '../../training/pretrain.ts';
 import { addSlices, SliceCache } from '../../training/slice-cache.ts';
 import type { CachedSlice, PatientSplit, SourceSlice } from '../../training/slice-cache.ts';
 import { trainQfae } from '../../training/train-qfae.ts';
-import { stepReport } from '../cli/train.ts';
+import { stepReport } from '../cli/step-report.ts';
 import { version } from '../version.ts';
 import type { Demonstration, Schedule } from './demonstration.ts';
 
@@ -51,7 +51,7 @@ export async function makeDemonstration(
     },
     // The head is still random: one slice of a patient is enough to say so.
     { split: { ...split, heldOut: firstOfEach(split.heldOut) }, totalSteps: steps(pretraining) },
-    stepReport(undefined),
+    stepReport(undefined, pretraining.batchSize),
     signal,
   );
   if (!base) return undefined;
@@ -61,7 +61,7 @@ export async function makeDemonstration(
       ...{ microBatch: training.batchSize, runFolder: join(folder, 'training') },
     },
     { base, split, totalSteps: steps(training) },
-    stepReport(undefined),
+    stepReport(undefined, training.batchSize),
     signal,
   );
 }
