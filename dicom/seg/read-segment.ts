@@ -28,6 +28,8 @@ export interface Segment {
   frames: SegmentFrame[];
   /** Between planes, in mm. */
   spacing: number;
+  /** Of its planes, in mm, as stated: planes without any of the segment may be missing in between. */
+  thickness: number | undefined;
 }
 
 /** How much normals may differ: the length of their cross product. */
@@ -43,7 +45,6 @@ export function findSegment(
   numberOfFrames: number,
   { codes, label }: SegmentedProperty,
 ): Segment | { reason: string } {
-  const type = stringOf(dataset, '00620001');
   const matching = itemsOf(dataset, '00620002').filter(
     (item) =>
       itemsOf(item, '0062000F').some((code) => codes.includes(stringOf(code, '00080100') ?? '')) ||
@@ -51,8 +52,29 @@ export function findSegment(
   );
   if (matching.length === 0) return { reason: 'it has no such segment' };
   if (matching.length > 1) return { reason: `${matching.length} segments of it could be meant` };
+  return readSegment(dataset, numberOfFrames, matching[0]);
+}
+
+/** All segments of a binary Segmentation that have frames, or the reason why they cannot be read. */
+export function allSegments(dataset: DicomJson, numberOfFrames: number): Segment[] | { reason: string } {
+  const segments: Segment[] = [];
+  for (const item of itemsOf(dataset, '00620002')) {
+    const segment = readSegment(dataset, numberOfFrames, item);
+    if ('reason' in segment) return segment;
+    segments.push(segment);
+  }
+  return segments.length > 0 ? segments : { reason: 'it has no segment' };
+}
+
+/** The segment that an item of the Segment Sequence describes. */
+function readSegment(
+  dataset: DicomJson,
+  numberOfFrames: number,
+  item: DicomJson,
+): Segment | { reason: string } {
+  const type = stringOf(dataset, '00620001');
   if (type !== 'BINARY') return { reason: `it is of type ${type ?? 'unknown'}, not BINARY` };
-  const number = numberOf(matching[0], '00620004');
+  const number = numberOf(item, '00620004');
   const frames: SegmentFrame[] = [];
   for (let frame = 1; frame <= numberOfFrames; frame++) {
     if (referencedSegment(dataset, frame) !== number) continue;
@@ -64,12 +86,13 @@ export function findSegment(
   frames.sort((a, b) => a.position - b.position);
   const distances = frames.slice(1).map(({ position }, i) => position - frames[i].position);
   const shared = frameAttributes(dataset, frames[0].frame);
-  const stated = numberOf(shared, '00180088') ?? numberOf(shared, '00180050');
+  const thickness = numberOf(shared, '00180088') ?? numberOf(shared, '00180050');
   return {
     rows: numberOf(dataset, '00280010') ?? 0,
     columns: numberOf(dataset, '00280011') ?? 0,
     frames,
-    spacing: distances.toSorted((a, b) => a - b)[distances.length >> 1] ?? stated ?? 1,
+    spacing: distances.toSorted((a, b) => a - b)[distances.length >> 1] ?? thickness ?? 1,
+    thickness,
   };
 }
 

@@ -5,6 +5,12 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { ensureUntrained } from '../../inference/bundle/untrained.ts';
 import { Scorer } from '../../inference/scorer.ts';
+import { DicomPool } from '../../dicom/pool.ts';
+import { writeCTSeries } from '../../fixtures/dicom-series.ts';
+import { segmentationFile } from '../../fixtures/segmentation.ts';
+import { PixelMetricsAccumulator } from '../../training/metrics/pixel-metrics.ts';
+import { dicomStudies, readableStudy } from '../scoring/readable-study.ts';
+import { filesIn } from './score.ts';
 
 /** The untrained model's grid: maps then lie on pictures pixel by pixel. */
 const SIDE = 112;
@@ -160,6 +166,72 @@ describe('qfae evaluate', () => {
     const wrong = await evaluate(...two, '--masks', masks);
     expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining('has 50 × 50 pixels')]);
   });
+
+  test('measures DICOM studies, with Segmentations as ground truth', async () => {
+    const [normal, abnormal, masks] = ['normal', 'abnormal', 'marks'].map((name) => join(folder, 'ct', name));
+    const grid = { rows: SIDE, columns: SIDE };
+    for (const [place, name, slices, WindowCenter] of [
+      [normal, 'A', 1, 0],
+      [normal, 'B', 2, 100],
+      [abnormal, 'C', 1, 200],
+      [abnormal, 'D', 4, 300],
+    ] as const) {
+      await writeCTSeries(join(place, name), { ...grid, name, slices, attributes: { WindowCenter } });
+    }
+    const pool = new DicomPool({ threads: 1 });
+    const scorer = await Scorer.open(data, 'untrained');
+    const expected = new PixelMetricsAccumulator();
+    const highest: Record<string, number> = {};
+    mkdirSync(masks);
+    for (const name of ['A', 'B', 'C', 'D']) {
+      const files = (await filesIn([join(name < 'C' ? normal : abnormal, name)])).map(({ path }) => path);
+      const [instances] = (await dicomStudies(pool, files)).values();
+      const study = await readableStudy(pool, scorer.bundle.profile, instances);
+      if ('reason' in study) throw new Error(study.reason);
+      const marks: Uint8Array[] = [];
+      highest[name] = -Infinity;
+      for await (const { rawScore, map } of scorer.score(study.slices())) {
+        highest[name] = Math.max(highest[name], rawScore);
+        // In study D what the maps show, but in its first and last slice alone.
+        const limit = map.toSorted()[Math.floor(0.97 * map.length)];
+        const marked = name === 'D' && [0, 3].includes(marks.length);
+        const mark = Uint8Array.from(map, (value) => (marked && value > limit ? 1 : 0));
+        marks.push(mark);
+        expected.add(map, mark, SIDE);
+      }
+      if (name !== 'D') continue;
+      const at = (slice: number) => [-SIDE, -SIDE, 5 * slice] as const;
+      const planes = { positions: [at(0), at(3)], masks: [marks[0], marks[3]] };
+      const file = segmentationFile({ ...grid, ...planes, name, pixelSpacing: 2, thickness: 5 });
+      writeFileSync(join(masks, 'd.dcm'), file);
+    }
+    await scorer.close();
+    await pool.close();
+
+    const words = ['--normal', normal, '--abnormal', abnormal, '--json', '--masks', masks];
+    const { code, stdout, stderr } = await evaluate(...words);
+    expect([code, stderr]).toEqual([0, '']);
+    const wins = ['C', 'D'].flatMap((a) =>
+      ['A', 'B'].map((n) => Math.sign(highest[a] - highest[n]) / 2 + 0.5),
+    );
+    const { auroc, averagePrecision, pro } = expected.metrics()!;
+    expect(JSON.parse(stdout)).toMatchObject({
+      image: { auroc: expect.closeTo(wins.reduce((sum, win) => sum + win, 0) / 4, 9) },
+      pixel: {
+        auroc: expect.closeTo(auroc, 5),
+        averagePrecision: expect.closeTo(averagePrecision, 5),
+        pro: expect.closeTo(pro, 5),
+      },
+      ...{ normal: 2, abnormal: 2, patients: 4 },
+    });
+
+    rmSync(join(abnormal, 'D'), { recursive: true });
+    const astray = await evaluate(...words);
+    expect([astray.code, astray.stderr]).toEqual([
+      1,
+      expect.stringContaining('is not among the abnormal ones'),
+    ]);
+  }, 300_000);
 
   test('says what is wrong', async () => {
     expect((await evaluate()).code).toBe(2);

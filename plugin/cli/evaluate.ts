@@ -2,20 +2,26 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import sharp from 'sharp';
+import { DicomPool } from '../../dicom/pool.ts';
+import type { Profile } from '../../inference/bundle/profiles.ts';
+import { openBundle } from '../../inference/bundle/registry.ts';
 import { chooseRuntime } from '../../inference/provider-choice.ts';
 import { Scorer } from '../../inference/scorer.ts';
-import type { InputSlice, SliceScore } from '../../inference/scorer.ts';
+import type { SliceScore } from '../../inference/scorer.ts';
 import { bootstrapIntervals } from '../../training/metrics/bootstrap.ts';
 import { histogramPicture, rocPicture } from '../../training/metrics/pictures.ts';
 import { PixelMetricsAccumulator } from '../../training/metrics/pixel-metrics.ts';
 import { rank, rankingMetrics, rocCurve } from '../../training/metrics/ranking.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { ensureShippedBundles } from '../data-folder/shipped-bundles.ts';
-import { readPicture } from '../scoring/picture.ts';
+import { isPicture } from '../scoring/picture.ts';
+import { dicomStudies } from '../scoring/readable-study.ts';
 import { loadSettings } from '../settings.ts';
 import { wholeNumber } from './arguments.ts';
+import { pictureCase, studyCases } from './evaluation-cases.ts';
+import type { EvaluatedSlice, EvaluationCase } from './evaluation-cases.ts';
 import { bmadFolders, evaluationImages } from './evaluation-images.ts';
-import type { EvaluationImage } from './evaluation-images.ts';
+import { filesIn } from './score.ts';
 
 interface EvaluateOptions {
   bundle?: string;
@@ -30,25 +36,22 @@ interface EvaluateOptions {
   json?: true;
 }
 
-/** From here a byte of a mask is abnormal: values above 0.01, as in the released code. */
-const MASK_FROM = 3;
-
-/** `qfae evaluate`: how well a bundle tells normal from abnormal pictures, and where it sees what is abnormal. */
+/** `qfae evaluate`: how well a bundle tells normal from abnormal, and where it sees what is abnormal. */
 export function evaluateCommand(): Command {
   return new Command('evaluate')
-    .description('measure a bundle on normal and abnormal PNG and JPEG pictures')
+    .description('measure a bundle on normal and abnormal pictures (PNG, JPEG) or DICOM studies')
     .argument('[dataset]', 'folder in the layout of BMAD: test/{good,Ungood}/{img,label or anomaly_mask}')
     .option('--bundle <id>', 'bundle ID, or a name for the promoted one (default: the setting)')
-    .option('--normal <folder>', 'normal pictures')
-    .option('--abnormal <folder>', 'abnormal pictures')
+    .option('--normal <folder>', 'normal pictures or studies')
+    .option('--abnormal <folder>', 'abnormal pictures or studies')
     .option(
       '--masks <folder>',
-      'ground truth, by the file names of abnormal pictures; missing: no abnormal pixel',
+      'ground truth, by the file names of abnormal pictures, or Segmentations of abnormal studies; missing: no abnormal pixel',
     )
     .addOption(
       new Option(
         '--patient <expression>',
-        'on file names; its first group, or all that matches, is the patient',
+        'on file names of pictures; its first group, or all that matches, is the patient',
       )
         .argParser(regularExpression)
         .conflicts('patientFolder'),
@@ -63,18 +66,24 @@ export function evaluateCommand(): Command {
       if (folders.length !== (dataset === undefined ? 2 : 0)) {
         command.error('error: give a data set, or --normal and --abnormal');
       }
-      const images = await imagesOf(dataset, options);
       const settings = loadSettings();
       const { root } = openDataFolder(settings.data);
       await ensureShippedBundles(root);
-      const scorer = await Scorer.open(root, options.bundle ?? settings.bundle, {
-        ...(await chooseRuntime(settings.inference)),
-        batchSize: options.batchSize ?? settings.inference.batchSize,
-      });
+      const bundle = await openBundle(root, options.bundle ?? settings.bundle);
+      const pool = new DicomPool({ threads: settings.decoding.threads });
       try {
-        await evaluate(scorer, images, options);
+        const cases = await casesOf(dataset, options, pool, bundle.profile);
+        const scorer = await Scorer.open(root, bundle.id, {
+          ...(await chooseRuntime(settings.inference)),
+          batchSize: options.batchSize ?? settings.inference.batchSize,
+        });
+        try {
+          await evaluate(scorer, cases, options);
+        } finally {
+          await scorer.close();
+        }
       } finally {
-        await scorer.close();
+        await pool.close();
       }
     });
 }
@@ -88,20 +97,51 @@ export function regularExpression(text: string): RegExp {
   }
 }
 
-async function imagesOf(dataset: string | undefined, options: EvaluateOptions): Promise<EvaluationImage[]> {
-  const patient = options.patientFolder ? 'folder' : options.patient;
+/** Everything that is found in the folders. Throws if one of them holds nothing that the profile scores. */
+async function casesOf(
+  dataset: string | undefined,
+  options: EvaluateOptions,
+  pool: DicomPool,
+  profile: Profile,
+): Promise<EvaluationCase[]> {
   const { normal, abnormal } =
     dataset === undefined ? { normal: options.normal!, abnormal: options.abnormal! } : bmadFolders(dataset);
   return [
-    ...(await evaluationImages(normal, false, patient)),
-    ...(await evaluationImages(abnormal, true, patient, options.masks)),
+    ...(await casesIn(normal, false, options, pool, profile)),
+    ...(await casesIn(abnormal, true, options, pool, profile)),
   ];
 }
 
-async function evaluate(scorer: Scorer, images: EvaluationImage[], options: EvaluateOptions): Promise<void> {
-  const { scores, pixel } = await scoreImages(scorer, images);
-  const labels = images.map(({ abnormal }) => (abnormal ? 1 : 0));
-  const patients = images.map(({ patient }) => patient);
+async function casesIn(
+  folder: string,
+  abnormal: boolean,
+  { patient, patientFolder, masks }: EvaluateOptions,
+  pool: DicomPool,
+  profile: Profile,
+): Promise<EvaluationCase[]> {
+  const studiesIn = async (folder: string) => {
+    const paths = (await filesIn([folder])).map(({ path }) => path);
+    const others = paths.filter((path) => !isPicture(path));
+    return { pictures: others.length < paths.length, studies: await dicomStudies(pool, others) };
+  };
+  const { pictures, studies } = await studiesIn(folder);
+  const marks = abnormal && masks !== undefined ? (await studiesIn(masks)).studies : new Map();
+  const cases = await studyCases(pool, profile, studies, abnormal, marks, (uid, reason) => {
+    console.error(`study ${uid} is left out: ${reason}`);
+  });
+  if (pictures) {
+    const rule = patientFolder ? 'folder' : patient;
+    const images = await evaluationImages(folder, abnormal, rule, abnormal ? masks : undefined);
+    cases.push(...images.map(pictureCase));
+  }
+  if (cases.length > 0) return cases;
+  throw new Error(`${folder} holds no PNG or JPEG picture, and no DICOM study that the bundle scores`);
+}
+
+async function evaluate(scorer: Scorer, cases: EvaluationCase[], options: EvaluateOptions): Promise<void> {
+  const { scores, pixel } = await scoreCases(scorer, cases);
+  const labels = cases.map(({ abnormal }) => (abnormal ? 1 : 0));
+  const patients = cases.map(({ patient }) => patient);
   const ranked = rank(scores, labels);
   const image = rankingMetrics(ranked);
   const intervals = bootstrapIntervals({ scores, labels, patients }, { resamples: options.resamples });
@@ -133,7 +173,9 @@ async function evaluate(scorer: Scorer, images: EvaluationImage[], options: Eval
   }
   const percent = (value: number) => (100 * value).toFixed(1);
   const range = ([low, high]: readonly [number, number]) => `(95 %: ${percent(low)} to ${percent(high)})`;
-  console.log(`${scorer.bundle.id}: ${normal.length} normal and ${abnormal.length} abnormal pictures`);
+  console.log(
+    `${scorer.bundle.id}: ${normal.length} normal and ${abnormal.length} abnormal pictures or studies`,
+  );
   console.log(`image AUROC ${percent(image.auroc)} ${range(intervals.auroc)}`);
   console.log(`image AP    ${percent(image.averagePrecision)} ${range(intervals.averagePrecision)}`);
   console.log(
@@ -143,24 +185,23 @@ async function evaluate(scorer: Scorer, images: EvaluationImage[], options: Eval
   );
 }
 
-/** Scores of the pictures in their order, and what the maps say of their masks; neither pictures nor maps are kept. */
-async function scoreImages(scorer: Scorer, images: EvaluationImage[]) {
-  const sizes: Pick<InputSlice, 'rows' | 'columns'>[] = [];
-  async function* pictures() {
-    for (const { path } of images) {
-      const slice = await readPicture(path);
-      sizes.push({ rows: slice.rows, columns: slice.columns });
-      yield slice;
+/** Scores of the cases in their order, and what the maps say of their masks; neither slices nor maps are kept. */
+async function scoreCases(scorer: Scorer, cases: EvaluationCase[]) {
+  const running: { index: number; slice: Omit<EvaluatedSlice, 'pixels'> }[] = [];
+  async function* slices() {
+    for (const [index, { slices }] of cases.entries()) {
+      for await (const { pixels, mask, ...slice } of slices()) {
+        running.push({ index, slice });
+        yield { ...slice, pixels, ...(mask && { mask }) };
+      }
     }
   }
-  const masked = images.some(({ mask }) => mask !== undefined);
-  const pixels = masked ? new PixelMetricsAccumulator() : undefined;
-  const scores: number[] = [];
-  for await (const score of scorer.score(pictures())) {
-    const image = images[scores.length];
-    const mask = pixels && (await maskOnGrid(image, sizes[scores.length], score));
-    if (mask) pixels.add(score.map, mask, score.mapColumns);
-    scores.push(score.rawScore);
+  const pixels = cases.some(({ masked }) => masked) ? new PixelMetricsAccumulator() : undefined;
+  const scores = cases.map(() => -Infinity);
+  for await (const score of scorer.score(slices())) {
+    const { index, slice } = running.shift()!;
+    pixels?.add(score.map, truthOnGrid(slice, score), score.mapColumns);
+    scores[index] = Math.max(scores[index], score.rawScore);
   }
   const metrics = pixels?.metrics();
   if (!metrics) return { scores, pixel: undefined };
@@ -168,20 +209,18 @@ async function scoreImages(scorer: Scorer, images: EvaluationImage[]) {
   return { scores, pixel: { auroc, averagePrecision, pro } };
 }
 
-/** The mask at the centres of the map's pixels; where the map goes beyond the picture nothing is abnormal. */
-async function maskOnGrid(
-  { mask }: EvaluationImage,
-  { rows, columns }: Pick<InputSlice, 'rows' | 'columns'>,
+/** The truth at the centres of the map's pixels; where the map goes beyond the slice nothing is abnormal. */
+function truthOnGrid(
+  { truth, rows, columns }: Omit<EvaluatedSlice, 'pixels'>,
   { mapRows, mapColumns, gridToSlice: [a, b, c, d, e, f] }: SliceScore,
-): Promise<Uint8Array> {
+): Uint8Array {
   const grid = new Uint8Array(mapRows * mapColumns);
-  if (mask === undefined) return grid;
-  const truth = await readPicture(mask);
+  if (truth === undefined) return grid;
   for (let i = 0; i < grid.length; i++) {
     const [u, v] = [(i % mapColumns) + 0.5, Math.floor(i / mapColumns) + 0.5];
     const [x, y] = [Math.floor(a * u + b * v + c), Math.floor(d * u + e * v + f)];
     const inside = x >= 0 && x < columns && y >= 0 && y < rows;
-    if (inside && truth.pixels[y * columns + x] >= MASK_FROM) grid[i] = 1;
+    if (inside && truth[y * columns + x] !== 0) grid[i] = 1;
   }
   return grid;
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { DicomPool } from '../../dicom/pool.ts';
 import { brainStudy } from '../../fixtures/brain-study.ts';
 import { writeCRImage, writeCTSeries, writeMRSeries } from '../../fixtures/dicom-series.ts';
-import { deterministicUID, part10 } from '../../fixtures/part10.ts';
+import { segmentationFile } from '../../fixtures/segmentation.ts';
 import { taskProfile, type Profile } from '../../inference/bundle/profiles.ts';
 import { selectSeries, type CandidateSeries, type SelectedSeries } from './series-selection.ts';
 import { readSlices } from './series-slices.ts';
@@ -155,48 +155,22 @@ describe('a liver profile', () => {
   /** A Segmentation of an ellipse on planes of 1 mm pixels, 10 mm apart, in the space of the CT pattern. */
   async function ellipse(changes: Record<string, unknown> = {}, segment: Record<string, unknown> = {}) {
     const [rows, columns] = [128, 160];
-    const positions = [0, 10];
-    const bits = new Uint8Array((positions.length * rows * columns) / 8);
-    positions.forEach((_, frame) => {
-      for (let i = 0; i < rows * columns; i++) {
-        const [x, y] = [(i % columns) - 80, Math.floor(i / columns) - 64];
-        if ((x / 40) ** 2 + (y / 25) ** 2 < 1) bits[(frame * rows * columns + i) >> 3] |= 1 << (i & 7);
-      }
+    const mask = Uint8Array.from({ length: rows * columns }, (_, i) => {
+      const [x, y] = [(i % columns) - 80, Math.floor(i / columns) - 64];
+      return (x / 40) ** 2 + (y / 25) ** 2 < 1 ? 1 : 0;
     });
-    const bytes = part10(
-      {
-        ...{ SOPClassUID: '1.2.840.10008.5.1.4.1.1.66.4', Modality: 'SEG', SegmentationType: 'BINARY' },
-        SOPInstanceUID: deterministicUID('liver', JSON.stringify({ changes, segment })),
-        StudyInstanceUID: deterministicUID('Pattern'),
-        SeriesInstanceUID: deterministicUID('Pattern', 'SEG'),
-        FrameOfReferenceUID: deterministicUID('Pattern', 'frame'),
-        ...{ SamplesPerPixel: 1, PhotometricInterpretation: 'MONOCHROME2', Rows: rows, Columns: columns },
-        ...{ BitsAllocated: 1, BitsStored: 1, HighBit: 0, PixelRepresentation: 0 },
-        NumberOfFrames: positions.length,
-        SegmentSequence: [
-          {
-            SegmentNumber: 1,
-            SegmentLabel: 'Organ',
-            SegmentedPropertyTypeCodeSequence: [
-              { CodeValue: '10200004', CodingSchemeDesignator: 'SCT', CodeMeaning: 'Liver' },
-            ],
-            ...segment,
-          },
+    const bytes = segmentationFile({
+      ...{ name: 'Pattern', rows, columns, pixelSpacing: 1, thickness: 10 },
+      positions: [0, 10].map((z) => [-80, -64, z] as const),
+      masks: [mask, mask],
+      segment: {
+        SegmentedPropertyTypeCodeSequence: [
+          { CodeValue: '10200004', CodingSchemeDesignator: 'SCT', CodeMeaning: 'Liver' },
         ],
-        SharedFunctionalGroupsSequence: [
-          {
-            SegmentIdentificationSequence: [{ ReferencedSegmentNumber: 1 }],
-            PlaneOrientationSequence: [{ ImageOrientationPatient: [1, 0, 0, 0, 1, 0] }],
-            PixelMeasuresSequence: [{ PixelSpacing: [1, 1], SliceThickness: 10 }],
-          },
-        ],
-        PerFrameFunctionalGroupsSequence: positions.map((z) => ({
-          PlanePositionSequence: [{ ImagePositionPatient: [-80, -64, z] }],
-        })),
-        ...changes,
+        ...segment,
       },
-      bits,
-    );
+      attributes: changes,
+    });
     const path = `${next()}.dcm`;
     await writeFile(path, bytes);
     return [path];
