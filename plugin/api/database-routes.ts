@@ -1,4 +1,3 @@
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { ApiContext } from './context.ts';
@@ -32,7 +31,7 @@ export function databaseRoutes({ database, settings }: ApiContext): Route[] {
       problems: [409, 415],
       async handle() {
         if (!database.copy) throw new Problem(409, 'the database is a server of its own: pg_dump copies it');
-        await writeFile(join(settings.data, 'database.tar'), await database.copy(), { mode: 0o600 });
+        await database.copy(join(settings.data, 'database.tar'));
         return { embedded: true };
       },
     }),

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { create, extract } from 'tar';
 import { checkLayout } from '../data-folder/layout.ts';
@@ -58,7 +58,7 @@ export async function restore(file: string, dataFolder: string): Promise<void> {
     checkLayout(unfinished);
     const copy = join(unfinished, databaseCopy);
     if (existsSync(copy)) {
-      await restoreEmbeddedDatabase(join(unfinished, 'database'), await readFile(copy));
+      await restoreEmbeddedDatabase(join(unfinished, 'database'), copy);
       await rm(copy);
     }
     await mkdir(dirname(target), { recursive: true });

@@ -1,5 +1,4 @@
 import { userInfo } from 'node:os';
-import { writeFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import { audit } from '../access/audit-log.ts';
 import { backUp, restore } from '../backup/backup.ts';
@@ -32,7 +31,7 @@ export function backupCommand(): Command {
         },
         async ({ database: { copy } }) => {
           if (!copy) console.error(serverNote);
-          await backUp(root, file, copy && (async (to) => writeFile(to, await copy(), { mode: 0o600 })));
+          await backUp(root, file, copy);
         },
       );
       audit(root, { who: userInfo().username, from: null, what: 'backup', outcome: 0 });

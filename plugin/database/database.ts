@@ -1,6 +1,8 @@
+import { mkdir } from 'node:fs/promises';
 import { PGlite, type Transaction } from '@electric-sql/pglite';
 import { pg_trgm } from '@electric-sql/pglite/contrib/pg_trgm';
 import { fromPglite, type ConstructorOptions } from 'pg-boss';
+import { create, extract } from 'tar';
 import { migrate } from './schema.ts';
 import { SyncedNodeFS } from './synced-node-fs.ts';
 
@@ -18,8 +20,11 @@ export interface Database extends Queryable {
   readonly embedded: boolean;
   /** How pg-boss reaches the same database. */
   readonly queueOptions: ConstructorOptions;
-  /** The embedded database as it is now, as a tar file that `restoreEmbeddedDatabase` takes. A server has none. */
-  readonly copy?: () => Promise<Uint8Array>;
+  /**
+   * Writes the embedded database as it is now to a tar file that `restoreEmbeddedDatabase` takes. What asks it
+   * something meanwhile waits. A server has none.
+   */
+  readonly copy?: (file: string) => Promise<void>;
   close(): Promise<void>;
 }
 
@@ -32,7 +37,7 @@ const startParams = [
 
 /** Opens PostgreSQL embedded in this process (PGlite), its files in `folder`, and brings its schema up to date. */
 export async function openEmbeddedDatabase(folder: string): Promise<Database> {
-  const pglite = await PGlite.create({ fs: new SyncedNodeFS(folder), startParams, extensions: { pg_trgm } });
+  const pglite = await openPGlite(folder);
   const database: Database = {
     query: (sql, parameters) => queryOn(pglite, sql, parameters),
     transaction: (body) =>
@@ -41,23 +46,32 @@ export async function openEmbeddedDatabase(folder: string): Promise<Database> {
       ),
     embedded: true,
     queueOptions: { db: fromPglite(pglite), backend: 'pglite' },
-    copy: async () => new Uint8Array(await (await pglite.dumpDataDir('none')).arrayBuffer()),
+    // The files as they are between two statements, as after a power cut: every commit is in them.
+    copy: (file) =>
+      pglite.runExclusive(() =>
+        create({ cwd: folder, file, mode: 0o600, filter: (path) => !path.endsWith('postmaster.pid') }, ['.']),
+      ),
     close: () => pglite.close(),
   };
   await migrate(database);
   return database;
 }
 
-/** Lays a copy of an embedded database into `folder`, which must not exist, and sees that it opens. */
-export async function restoreEmbeddedDatabase(folder: string, copy: Uint8Array<ArrayBuffer>): Promise<void> {
-  const fs = new SyncedNodeFS(folder);
-  const pglite = await PGlite.create({
-    fs,
-    startParams,
-    extensions: { pg_trgm },
-    loadDataDir: new Blob([copy]),
+/** Lays the copy of an embedded database into `folder`, which must not exist, and sees that it opens. */
+export async function restoreEmbeddedDatabase(folder: string, file: string): Promise<void> {
+  await mkdir(folder, { mode: 0o700 });
+  await extract({
+    file,
+    cwd: folder,
+    onwarn: (code, message) => {
+      if (code !== 'TAR_ENTRY_INFO') throw new Error(`${file}: ${message}`); // a path began with a slash
+    },
   });
-  await pglite.close();
+  await (await openPGlite(folder)).close();
+}
+
+function openPGlite(folder: string) {
+  return PGlite.create({ fs: new SyncedNodeFS(folder), startParams, extensions: { pg_trgm } });
 }
 
 async function queryOn<Row>(on: PGlite | Transaction, sql: string, parameters?: unknown[]): Promise<Row[]> {
