@@ -15,7 +15,7 @@ import { settingsSchema } from '../settings.ts';
 import { auditFolder } from './audit-log.ts';
 import { identifier } from './guard.ts';
 import { roles, type Role } from './role.ts';
-import { routeRoles } from './route-roles.ts';
+import { routeRoles, type Access } from './route-roles.ts';
 import { createToken, tokenFolder } from './token.ts';
 
 let folder: string;
@@ -72,6 +72,26 @@ test('the table holds every route of the API and of the node itself, and no othe
   const served = [...routesOf(apiRouter(context), apiPath), ...routesOf(app.router)].map(key);
   const listed = routeRoles.map(key).filter((route) => !route.includes(dicomWebPath));
   expect(listed.sort()).toEqual(served.sort());
+});
+
+test('who only looks changes nothing, and nobody looks without a role, but for what is named here', () => {
+  const others = new Map<string, Access>([
+    ['get /healthz', 'anyone'],
+    ['get /readyz', 'anyone'],
+    ['get /api/v1/session', 'anyone'],
+    ['get /api/v1/openapi.json', 'anyone'],
+    ['options /dicom-web', 'anyone'],
+    ['post /api/v1/session', 'anyone'],
+    ['post /api/v1/session/end', 'anyone'],
+    ['post /hooks/orthanc', 'sender'],
+    ['post /dicom-web/studies', 'sender'],
+    ['post /dicom-web/studies/:study', 'sender'],
+    ['post /api/v1/studies/:archive/:study/feedback', 'reader'],
+  ]);
+  for (const entry of routeRoles) {
+    const expected = others.get(key(entry)) ?? (entry[0] === 'get' ? 'reader' : 'admin');
+    expect([key(entry), entry[2]]).toEqual([key(entry), expected]);
+  }
 });
 
 const as = (token: string | undefined) => ({ headers: token ? { authorization: `Bearer ${token}` } : {} });

@@ -19,6 +19,8 @@ export interface SoakBench {
   rssBytes: number;
   /** The same over the last quarter, as a share of `rssBytes`. */
   lastQuarter: number;
+  /** The least that V8's heap held in the last quarter of the time, as a share of the least in the second. */
+  heapLastQuarter: number;
   /** Least-squares slope of the resident set behind the first quarter, in MiB an hour. */
   slopeMiBPerHour: number;
 }
@@ -31,6 +33,7 @@ export async function benchSoak(minutes: number, everySeconds: number): Promise<
   const folder = await mkdtemp(join(tmpdir(), 'qfae-soak-'));
   const node = await startNodeProcess({ QFAE_ARRIVAL_QUIET_SECONDS: '1', QFAE_LOG_LEVEL: 'error' });
   const samples: { hours: number; bytes: number }[] = [];
+  const heap: typeof samples = [];
   const start = performance.now();
   const elapsed = () => (performance.now() - start) / 3600_000;
   const sampling = setInterval(() => {
@@ -51,9 +54,13 @@ export async function benchSoak(minutes: number, everySeconds: number): Promise<
       sent++;
       await rm(files, { recursive: true });
       const { studyInstanceUID } = series[0];
+      const metrics = await (await fetch(`${node.url}/metrics`)).text();
+      heap.push({
+        hours: elapsed(),
+        bytes: Number(/^nodejs_heap_size_used_bytes (\d+)/m.exec(metrics)![1]),
+      });
       for (const url of [
         `${node.url}/api/v1/studies`,
-        `${node.url}/metrics`,
         `${node.dicomWebUrl}/studies/${studyInstanceUID}/thumbnail`,
       ]) {
         await (await fetch(url)).arrayBuffer();
@@ -62,8 +69,8 @@ export async function benchSoak(minutes: number, everySeconds: number): Promise<
     }
     const answer = await fetch(`${node.url}/api/v1/studies?status=scored&limit=1`);
     const { total } = (await answer.json()) as { total: number };
-    const quarter = (n: number) =>
-      samples.filter(({ hours }) => Math.floor((hours * 60 * 4) / minutes) === n).map(({ bytes }) => bytes);
+    const quarter = (n: number, of = samples) =>
+      of.filter(({ hours }) => Math.floor((hours * 60 * 4) / minutes) === n).map(({ bytes }) => bytes);
     const rssBytes = mean(quarter(1));
     return {
       minutes,
@@ -71,6 +78,7 @@ export async function benchSoak(minutes: number, everySeconds: number): Promise<
       studiesScored: total,
       rssBytes: Math.round(rssBytes),
       lastQuarter: Number((mean(quarter(3)) / rssBytes).toFixed(3)),
+      heapLastQuarter: Number((Math.min(...quarter(3, heap)) / Math.min(...quarter(1, heap))).toFixed(3)),
       slopeMiBPerHour: Number(
         (slope(samples.filter(({ hours }) => hours * 60 > minutes / 4)) / 2 ** 20).toFixed(1),
       ),
