@@ -81,6 +81,7 @@ test('each condition stops a candidate on its own', () => {
   expect(failing(trial({ candidate: { ...candidate, abnormal: scores(0.4) } }))).toEqual(['auroc']);
   expect(failing(trial({ promoted: { ...promoted!, sharedStudies: 1 } }))).toEqual(['unseen']);
   expect(failing(trial({ promoted: { ...promoted!, threshold: 0.8 } }))).toEqual(['normals']);
+  expect(failing(trial({ promoted: { ...promoted!, sharedStudies: undefined } }))).toEqual([]);
   const untrained = { ...promoted!, threshold: 0.8, informed: false };
   expect(failing(trial({ promoted: untrained }))).toEqual([]);
 });

@@ -24,8 +24,8 @@ export interface Trial {
   readonly candidate: BundleScores;
   /** The promoted bundle, if one scores. */
   readonly promoted?: BundleScores & {
-    /** Held-out studies that are in its training manifest. */
-    readonly sharedStudies: number;
+    /** Held-out studies that are in its training manifest; undefined where that cannot be told. */
+    readonly sharedStudies: number | undefined;
     /** Whether its threshold says something of these studies: not that of an untrained bundle. */
     readonly informed: boolean;
   };
@@ -92,7 +92,8 @@ export function trialMetrics(trial: Trial, scores: BundleScores): TrialMetrics {
  * - the upper 95 % bound of its false-positive rate is no more than alpha and the margin (`false-positives`);
  * - its AUROC is, by a paired bootstrap, with 95 % confidence not worse than the promoted bundle's by more than the
  *   margin, or better than chance where none is promoted (`auroc`);
- * - no held-out study was in the promoted bundle's training manifest, which would flatter that one (`unseen`);
+ * - no held-out study was in the promoted bundle's training manifest, which would flatter that one (`unseen`); where
+ *   this cannot be told it passes, since what flatters the promoted bundle only makes the comparison harder;
  * - the promoted bundle does not flag clearly too many of the held-out normals (`normals`): then abnormal studies
  *   are among them, or they come from elsewhere, and every number above would be of no worth.
  */
@@ -156,7 +157,16 @@ function auroc(trial: Trial, margins: GateMargins): GateCondition {
   };
 }
 
-function unseen(sharedStudies: number): GateCondition {
+function unseen(sharedStudies: number | undefined): GateCondition {
+  if (sharedStudies === undefined) {
+    return {
+      name: 'unseen',
+      passed: true,
+      finding:
+        'the promoted bundle was made in another data folder: whether it has seen held-out studies cannot be told',
+      numbers: {},
+    };
+  }
   return {
     name: 'unseen',
     passed: sharedStudies === 0,

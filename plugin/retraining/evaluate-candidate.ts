@@ -18,6 +18,7 @@ import type { CardMetrics, ModelCard } from './model-card.ts';
 import type { PreparedData } from './prepare-data.ts';
 import type { RetrainContext } from './retrain-context.ts';
 import type { RetrainingRun } from './run-folder.ts';
+import { isComparable, studySalt } from './study-salt.ts';
 
 /** Fewer labelled abnormal patients say too little: synthetic anomalies are evaluated by. */
 const LABELLED = 10;
@@ -88,7 +89,7 @@ export async function evaluateCandidate(
       ...(reference && {
         promoted: {
           ...reference,
-          sharedStudies: sharedStudies(promoted, normals),
+          sharedStudies: sharedStudies(promoted, normals, await studySalt(root)),
           informed: promoted.provenance.origin !== 'untrained',
         },
       }),
@@ -109,8 +110,16 @@ export async function evaluateCandidate(
   }
 }
 
-/** Held-out studies that the promoted bundle has seen, in training or calibration. */
-function sharedStudies({ provenance }: Bundle, studies: readonly CachedStudy[]): number {
+/**
+ * Held-out studies that the promoted bundle has seen, in training or calibration; undefined if its pseudonyms are not
+ * those of this data folder, so that none would be known again.
+ */
+function sharedStudies(
+  { provenance }: Bundle,
+  studies: readonly CachedStudy[],
+  salt: string,
+): number | undefined {
+  if (!isComparable(provenance, salt)) return undefined;
   const seen = new Set(provenance.studyHashes);
   return studies.filter(({ slices }) => slices.some(({ study }) => seen.has(study))).length;
 }

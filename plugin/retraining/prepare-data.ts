@@ -9,7 +9,7 @@ import type { RetrainContext } from './retrain-context.ts';
 import type { RetrainingRun } from './run-folder.ts';
 import { splitPatients, unseenFirst, type ThreeWaySplit } from './split-patients.ts';
 import type { StudyRecord } from './study-record.ts';
-import { studySalt } from './study-salt.ts';
+import { isComparable, studySalt } from './study-salt.ts';
 
 /** A data set that can be trained with. */
 export interface PreparedData {
@@ -32,6 +32,11 @@ export async function prepareData(
   const promotedID = await promotedBundle(root, request.profile);
   const promoted = promotedID === undefined ? undefined : await openBundle(root, promotedID);
   const salt = await studySalt(root);
+  if (request.continue && !isComparable(base.provenance, salt)) {
+    throw new Error(
+      `bundle ${base.id} was made in another data folder: which of these studies it has seen cannot be told, so no retraining can go on from its weights`,
+    );
+  }
   const part = (name: StudyRecord['part'], studies: typeof chosen.normal, source = request.normal) =>
     buildDataSet({
       ...{ folder, part: name, studies, profile: base.profile, salt, archives, pool, onStudy, signal },
@@ -46,7 +51,10 @@ export async function prepareData(
     throw new Error(problems.join('; '));
   }
   const slices = limited(await slicesOf(folder, 'normal', normal), request.limit);
-  const seen = new Set(promoted?.provenance.studyHashes);
+  const seen = new Set([
+    ...(promoted?.provenance.studyHashes ?? []),
+    ...(request.continue ? base.provenance.studyHashes : []),
+  ]);
   const { unseen, seen: known } = unseenFirst(slices, seen);
   const counts = divide(unseen.length + known.length, unseen.length, request);
   const split = splitPatients(slices, counts, seen, !request.continue);

@@ -33,7 +33,7 @@ export async function registerCandidate(
 ): Promise<RunResult> {
   const { folder, request } = run;
   const { verdict, candidate } = evaluated;
-  const bundle = await registered(root, prepared.base, trained, candidate);
+  const bundle = await registered(root, prepared.base, trained, candidate, request.continue);
 
   const present = await promotedBundle(root, request.profile);
   const failed = verdict.conditions.filter(({ passed }) => !passed);
@@ -83,11 +83,18 @@ async function registered(
   base: Bundle,
   trained: Bundle,
   metrics: CardMetrics | null,
+  continued: boolean,
 ): Promise<Bundle> {
   const { id, ...manifest } = trained;
+  const seenBefore = continued ? base.provenance.studyHashes : [];
   const bundle = await addBundle(root, {
     ...manifest,
-    provenance: { ...manifest.provenance, studySalt: saltID(await studySalt(root)), predecessor: base.id },
+    provenance: {
+      ...manifest.provenance,
+      studyHashes: [...new Set([...manifest.provenance.studyHashes, ...seenBefore])],
+      studySalt: saltID(await studySalt(root)),
+      predecessor: base.id,
+    },
     metrics: metrics
       ? {
           auroc: metrics.auroc,

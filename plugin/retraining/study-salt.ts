@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Bundle } from '../../inference/bundle/schema.ts';
 
 /**
  * The salt of the pseudonyms that bundles made in this data folder carry for the studies that they have seen: the
@@ -16,6 +17,14 @@ export async function studySalt(root: string): Promise<string> {
   const salt = await readFile(path, 'utf8');
   if (!/^[0-9a-f]{64}$/.test(salt)) throw new Error(`${path} is damaged: no salt of 64 hexadecimal digits`);
   return salt;
+}
+
+/** Whether the pseudonyms of what a bundle has seen, if it has seen anything, were made with this salt. */
+export function isComparable(
+  { studyHashes, studySalt }: Pick<Bundle['provenance'], 'studyHashes' | 'studySalt'>,
+  salt: string,
+): boolean {
+  return studyHashes.length === 0 || studySalt === saltID(salt);
 }
 
 /** Says of two salts whether they are the same, and nothing else. */
