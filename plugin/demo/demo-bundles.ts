@@ -15,6 +15,8 @@ import { chestXrayDemo } from './chest-xray-demo.ts';
 import type { Demonstration } from './demonstration.ts';
 import { makeDemonstration } from './make-demonstration.ts';
 import { measureDemonstration } from './measure-demonstration.ts';
+import { msFlairDemo } from './ms-flair-demo.ts';
+import { retinalOctDemo } from './retinal-oct-demo.ts';
 
 const out = resolve('out/demo-bundles');
 
@@ -32,6 +34,17 @@ command
   .description('of NIH ChestX-ray8')
   .argument('<pictures>', 'folder with the folders normal and pneumonia')
   .action((pictures: string) => run(chestXrayDemo(pictures)));
+command
+  .command('ms-flair-demo')
+  .description('of lesion-free FLAIR slices of one person')
+  .argument('<train>', 'folder of that person, with flair.nii.gz and lesions.nii.gz')
+  .argument('<test>', 'folder of another person')
+  .action((train: string, test: string) => run(msFlairDemo(train, test)));
+command
+  .command('retinal-oct-demo')
+  .description('of normal retinal OCT')
+  .argument('<pictures>', 'folder with the folders NORMAL, CNV, DME and DRUSEN')
+  .action((pictures: string) => run(retinalOctDemo(pictures)));
 
 function run(demonstration: Demonstration): Promise<void> {
   const { threads, measure } = command.opts<{ threads: number; measure?: true }>();

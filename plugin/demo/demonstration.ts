@@ -39,6 +39,8 @@ export interface Demonstration {
   readonly reductions: Manifest['profile']['reductions'];
   readonly pretraining: Schedule;
   readonly training: Schedule & { readonly loss: LossName };
+  /** False-positive rate of the threshold; default 0.05, which takes 19 patients to calibrate. */
+  readonly alpha?: number;
   /** Normal studies. */
   readonly trainingStudies: () => Studies;
   /** Normal studies, one of each patient or several, patient by patient. */

@@ -25,7 +25,7 @@ export async function makeDemonstration(
   threads: number,
   signal: AbortSignal,
 ): Promise<Bundle | undefined> {
-  const { name, note, model, series, reductions, pretraining, training } = demonstration;
+  const { name, note, model, series, reductions, pretraining, training, alpha = ALPHA } = demonstration;
   const split = await cacheStudies(demonstration, join(folder, 'cache'));
   const common = {
     root: join(folder, 'data'),
@@ -33,7 +33,7 @@ export async function makeDemonstration(
     profile: name,
     note,
     seed: SEED,
-    alpha: ALPHA,
+    alpha,
     // Neither is ever upside down.
     verticalFlip: false,
     checkpointEvery: STEPS_TO_CHECKPOINT,
