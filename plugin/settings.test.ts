@@ -50,6 +50,8 @@ test('a variable overrides the file', () => {
 test.each([
   ['http:\n  host: localhost\n  port: 99999\n', /qfae\.yaml:3: http\.port/],
   ['arrival:\n  quietSecond: 3\n', /qfae\.yaml:2: arrival: .*quietSecond/],
+  ['viewer:\n  roots: { pacs: /dicom-web }\n', /qfae\.yaml:2: viewer\.roots\.pacs: no archive of this name/],
+  ['viewer:\n  roots: { pacs: dicom-web }\n', /qfae\.yaml:2: viewer\.roots\.pacs: /],
   ['outputs:\n  sc: sometimes\n', /qfae\.yaml:2: outputs\.sc/],
   ['outputs:\n  seg: flagged\n', /qfae\.yaml:2: outputs\.seg/],
   ['http: [1, 2\n', /qfae\.yaml:\d+: /],

@@ -62,8 +62,8 @@ const archiveSchema = z.discriminatedUnion('type', [
 
 export type ArchiveSettings = z.infer<typeof archiveSchema>;
 
-/** Settings of the node, as `qfae.yaml` and `QFAE_…` variables give them. */
-export const settingsSchema = z.strictObject({
+/** Settings one by one. */
+const singleSettings = z.strictObject({
   /** Folder that holds everything the node keeps. */
   data: z.string().min(1).default('./data'),
   database: z
@@ -123,6 +123,18 @@ export const settingsSchema = z.strictObject({
     .strictObject({
       /** Whether clients may delete studies, series and instances. */
       delete: z.boolean().default(false),
+    })
+    .prefault({}),
+  viewer: z
+    .strictObject({
+      /** Archives that browsers read themselves, at this path or address, instead of through the node. */
+      roots: z
+        .record(
+          entryName,
+          z.union([z.string().regex(/^\/[\w./-]*$/, 'neither a path nor an address'), httpAddress]),
+          keyProblem,
+        )
+        .default({}),
     })
     .prefault({}),
   arrival: z
@@ -280,6 +292,14 @@ export const settingsSchema = z.strictObject({
     })
     .prefault({}),
   log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
+});
+
+/** Settings of the node, as `qfae.yaml` and `QFAE_…` variables give them. */
+export const settingsSchema = singleSettings.superRefine(({ archives, orthanc, viewer }, context) => {
+  const known = new Set([...Object.keys(archives), ...(orthanc ? ['orthanc'] : [])]);
+  for (const name of Object.keys(viewer.roots).filter((name) => !known.has(name))) {
+    context.addIssue({ code: 'custom', path: ['viewer', 'roots', name], message: 'no archive of this name' });
+  }
 });
 
 export type Settings = z.infer<typeof settingsSchema>;

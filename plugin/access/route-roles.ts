@@ -20,6 +20,8 @@ export const routeRoles: readonly (readonly [method: Method, path: string, acces
   ['post', '/dicom-web/studies', 'sender'],
   ['post', '/dicom-web/studies/:study', 'sender'],
   ['delete', '/dicom-web/*path', 'admin'],
+  ['get', '/archives/:archive/dicom-web/*path', 'reader'],
+  ['get', '/app-config.js', 'anyone'],
 
   ['get', '/api/v1/session', 'anyone'],
   ['post', '/api/v1/session', 'anyone'],

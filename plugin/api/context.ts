@@ -12,7 +12,7 @@ import type { Settings } from '../settings.ts';
 
 /** What the API needs of the node. */
 export interface ApiContext extends GuardContext {
-  settings: Pick<Settings, 'data' | 'access' | 'bundle' | 'outputs' | 'arrival' | 'drift'>;
+  settings: Pick<Settings, 'data' | 'access' | 'bundle' | 'outputs' | 'arrival' | 'drift' | 'viewer'>;
   /** Finds out who someone is that signs in. */
   identify: Identify;
   database: Database;

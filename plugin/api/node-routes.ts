@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { version } from '../version.ts';
+import { viewerRoots } from '../viewer/configuration.ts';
 import { hasViewer } from '../viewer/install.ts';
 import type { ApiContext } from './context.ts';
 import { answerSchema, route, type Route } from './route.ts';
@@ -22,8 +23,8 @@ export function nodeRoutes({ settings, archives, loadSample }: ApiContext): Rout
           archives: z.array(z.string()),
           /** A study is complete when nothing of it has arrived for so long. */
           quietSeconds: z.number(),
-          /** Whether OHIF is served at /viewer. */
-          viewer: z.boolean(),
+          /** Archives whose studies OHIF shows, at /viewer/ARCHIVE; none where it is not installed. */
+          viewer: z.array(z.string()),
         }),
       ),
       handle: () => ({
@@ -32,7 +33,7 @@ export function nodeRoutes({ settings, archives, loadSample }: ApiContext): Rout
         bundle: settings.bundle,
         archives: [...archives.keys()],
         quietSeconds: settings.arrival.quietSeconds,
-        viewer: hasViewer(settings.data),
+        viewer: hasViewer(settings.data) ? [...viewerRoots(archives, settings.viewer.roots).keys()] : [],
       }),
     }),
     route({

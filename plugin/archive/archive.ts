@@ -1,3 +1,4 @@
+import type { Response } from 'undici';
 import type { DicomJson } from '../../dicom/dicom-json.ts';
 import type { ResultObject, ScoreValues } from '../../dicom/result.ts';
 
@@ -65,6 +66,14 @@ export interface Archive extends Destination {
 
   /** The attributes of one instance, without bulk data. */
   header(studyInstanceUID: string, instance: InstanceReference): Promise<DicomJson>;
+
+  /**
+   * The archive's own answer to a GET of its DICOMweb service, where it has one.
+   *
+   * @param path below the service's root, with the query
+   * @throws Error if it cannot be asked.
+   */
+  get?(path: string, accept: string, signal: AbortSignal): Promise<Response>;
 
   /**
    * Brings a series into files, one an instance: new ones in `folder`, or the archive's own, which must not be

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import * as dicomweb from 'dicomweb-client';
-import { Agent, fetch, type RequestInit } from 'undici';
+import { Agent, fetch, type RequestInit, type Response } from 'undici';
 import type { DicomJson } from '../../dicom/dicom-json.ts';
 import type { ResultObject } from '../../dicom/result.ts';
 import { parseMediaType } from '../dicomweb/media-type.ts';
@@ -168,6 +168,11 @@ export class DicomWebArchive implements Archive {
         objects.filter(({ sopInstanceUID }) => stored.has(sopInstanceUID)),
       );
     }
+  }
+
+  get(path: string, accept: string, signal: AbortSignal): Promise<Response> {
+    // As it stands, so that its length is that of what comes.
+    return this.#fetch(path, { headers: { accept, 'accept-encoding': 'identity' }, signal });
   }
 
   close(): Promise<void> {

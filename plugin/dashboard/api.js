@@ -28,6 +28,12 @@ export async function readPicture(path) {
   return createImageBitmap(await answer.blob(), { colorSpaceConversion: 'none' });
 }
 
+/** Goes to where one signs in, and from there back to here. */
+export function signIn() {
+  const { pathname, search, hash } = location;
+  location.replace(`/sign-in.html?${queryOf({ to: pathname + search + hash })}`);
+}
+
 async function request(path, init) {
   return (await reach(path, init)).json();
 }
@@ -37,7 +43,7 @@ async function reach(path, init) {
     throw new ApiError(0, 'The node cannot be reached.');
   });
   if (answer.ok) return answer;
-  if (answer.status === 401) location.replace('/sign-in.html');
+  if (answer.status === 401) signIn();
   const problem = await answer.json().catch(() => ({}));
   throw new ApiError(answer.status, problem.detail ?? `The node answered ${answer.status}.`);
 }
@@ -45,6 +51,11 @@ async function reach(path, init) {
 /** The path of a study in the API. */
 export function studyPath({ archive, studyInstanceUID }) {
   return `/studies/${archive}/${studyInstanceUID}`;
+}
+
+/** Where OHIF shows a study, if it is installed. */
+export function viewerAddress({ archive, studyInstanceUID }) {
+  return `/viewer/${archive}?${queryOf({ StudyInstanceUIDs: studyInstanceUID })}`;
 }
 
 /** `key=value&…` of what has a value. */

@@ -1,5 +1,5 @@
 import { html, nothing, render } from '/lit-html/lit-html.js';
-import { change, read } from './api.js';
+import { change, read, signIn } from './api.js';
 import { BundlePage } from './pages/bundle.js';
 import { BundlesPage } from './pages/bundles.js';
 import { DriftPage } from './pages/drift.js';
@@ -198,7 +198,7 @@ function listen() {
 
 async function signOut() {
   await change('/session/end');
-  location.replace('/sign-in.html');
+  signIn();
 }
 
 dashboard.session = await read('/session');

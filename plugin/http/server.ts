@@ -17,6 +17,8 @@ import type { Metrics } from '../metrics/metrics.ts';
 import type { Settings } from '../settings.ts';
 import { readCertificate } from './certificate.ts';
 import { apiPath, apiRouter } from '../api/router.ts';
+import { archiveRelay, archiveRelayPath } from '../viewer/archive-relay.ts';
+import { viewerConfiguration } from '../viewer/configuration.ts';
 import { viewerRouter } from '../viewer/router.ts';
 
 /** What the HTTP service needs of the node. */
@@ -63,10 +65,12 @@ export function createApp(context: ServerContext): Express {
     '/lit-html',
     express.static(fileURLToPath(new URL('../../node_modules/lit-html', import.meta.url))),
   );
-  app.use(viewerRouter(context.settings.data));
+  app.use(viewerRouter(context.settings));
   app.use(dicomWebPath, allowOrigins(http.allowedOrigins)); // answers preflights, which carry no credentials
   app.use(guard(context, context.identify));
   app.use(dicomWebPath, dicomWebRouter(context));
+  app.get(archiveRelayPath, archiveRelay(context.archives));
+  app.get('/app-config.js', viewerConfiguration(context));
   app.use(apiPath, apiRouter(context));
   app.post('/hooks/orthanc', (_request, response) => {
     context.onHint();

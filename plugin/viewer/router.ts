@@ -2,65 +2,31 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import express, { Router, type RequestHandler } from 'express';
-import { dicomWebPath } from '../dicomweb/router.ts';
+import type { Settings } from '../settings.ts';
 import { hasViewer, viewerFolder } from './install.ts';
-
-/** How OHIF finds the node's DICOMweb; the keys are those of its data sources. */
-const configuration = {
-  name: 'QFAE',
-  routerBasename: '/',
-  extensions: [],
-  modes: [],
-  showStudyList: false, // the worklist is the node's own
-  showLoadingIndicator: true,
-  showWarningMessageForCrossOrigin: false,
-  maxNumberOfWebWorkers: 2,
-  defaultDataSourceName: 'node',
-  dataSources: [
-    {
-      namespace: '@ohif/extension-default.dataSourcesModule.dicomweb',
-      sourceName: 'node',
-      configuration: {
-        friendlyName: 'QFAE node',
-        name: 'node',
-        wadoUriRoot: dicomWebPath,
-        qidoRoot: dicomWebPath,
-        wadoRoot: dicomWebPath,
-        qidoSupportsIncludeField: true,
-        supportsReject: false,
-        supportsFuzzyMatching: false,
-        supportsWildcard: true,
-        imageRendering: 'wadors',
-        thumbnailRendering: 'wadors',
-        enableStudyLazyLoad: true,
-        omitQuotationForMultipartRequest: true,
-        bulkDataURI: { enabled: true },
-      },
-    },
-  ],
-};
 
 /**
  * Serves OHIF, where it is installed: its page at `/viewer`, with `?StudyInstanceUIDs=…`, and its files, which it looks
  * for at the root.
  */
-export function viewerRouter(dataFolder: string): Router {
+export function viewerRouter({ data, viewer }: Pick<Settings, 'data' | 'viewer'>): Router {
   const router = Router();
-  const files = express.static(viewerFolder(dataFolder), { index: false, redirect: false });
+  const origins = Object.values(viewer.roots).flatMap((root) => URL.parse(root)?.origin ?? []);
+  const files = express.static(viewerFolder(data), { index: false, redirect: false });
   const installed: RequestHandler = (_request, _response, next) => {
-    next(hasViewer(dataFolder) ? undefined : 'router');
+    next(hasViewer(data) ? undefined : 'router');
   };
   router.use(installed);
-  router.get('/app-config.js', (_request, response) => {
-    response.type('js').send(`window.config = ${JSON.stringify(configuration)};`);
+  router.get('/app-config.js', (_request, _response, next) => {
+    next('router'); // the node's own is behind the guard
   });
   // It would stand between the browser and the dashboard as well.
   router.get('/init-service-worker.js', (_request, response) => {
     response.type('js').send('');
   });
   router.get(['/viewer', '/viewer/*path'], (_request, response) => {
-    const page = readFileSync(join(viewerFolder(dataFolder), 'index.html'), 'utf8');
-    response.set('Content-Security-Policy', policy(page)).type('html').send(page);
+    const page = readFileSync(join(viewerFolder(data), 'index.html'), 'utf8');
+    response.set('Content-Security-Policy', policy(origins, page)).type('html').send(page);
   });
   router.use((request, response, next) => {
     if (
@@ -70,7 +36,7 @@ export function viewerRouter(dataFolder: string): Router {
     ) {
       // Of a worker, the policy of its own file holds.
       const own = response.getHeader('Content-Security-Policy');
-      response.set('Content-Security-Policy', policy(''));
+      response.set('Content-Security-Policy', policy(origins));
       files(request, response, (error?: unknown) => {
         if (own !== undefined) response.set('Content-Security-Policy', own as string);
         next(error);
@@ -81,7 +47,7 @@ export function viewerRouter(dataFolder: string): Router {
 }
 
 /** What OHIF needs beside the node itself: its decoders are WebAssembly in workers, its pictures are made in memory. */
-function policy(page: string): string {
+function policy(origins: string[], page = ''): string {
   const inline = [...page.matchAll(/<script>(.*?)<\/script>/gs)].map(
     ([, script]) => `'sha256-${createHash('sha256').update(script).digest('base64')}'`,
   );
@@ -92,7 +58,7 @@ function policy(page: string): string {
     "style-src 'self' 'unsafe-inline'",
     "img-src 'self' data: blob:",
     "font-src 'self' data:",
-    "connect-src 'self' data: blob:",
+    ["connect-src 'self' data: blob:", ...new Set(origins)].join(' '),
     "object-src 'none'",
     "base-uri 'none'",
     "frame-ancestors 'none'",

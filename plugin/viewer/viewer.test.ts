@@ -14,7 +14,7 @@ let url: string;
 
 beforeAll(async () => {
   data = mkdtempSync(join(tmpdir(), 'qfae-viewer-'));
-  server = createServer(express().use(viewerRouter(data))).listen(0, '127.0.0.1');
+  server = createServer(express().use(viewerRouter({ data, viewer: { roots: {} } }))).listen(0, '127.0.0.1');
   await once(server, 'listening');
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 });
@@ -34,7 +34,7 @@ test('a file that is not the package is refused, and nothing of it is left', asy
   expect(readdirSync(data)).toEqual(['other.tgz']);
 });
 
-test('nothing is served before it is installed; then its page, its files and the settings for this node', async () => {
+test('nothing is served before it is installed; then its page and its files', async () => {
   const status = async (path: string) => (await fetch(url + path)).status;
   expect(await status('/viewer')).toBe(404);
   expect(await status('/app-config.js')).toBe(404);
@@ -45,6 +45,7 @@ test('nothing is served before it is installed; then its page, its files and the
     '<script>first()</script><script src="/a.js"></script>',
   );
   writeFileSync(join(viewerFolder(data), 'a.js'), 'second()');
+  writeFileSync(join(viewerFolder(data), 'app-config.js'), 'of another server');
   expect(hasViewer(data)).toBe(true);
   const page = await fetch(`${url}/viewer?StudyInstanceUIDs=1.2.3`);
   expect(await page.text()).toContain('first()');
@@ -53,8 +54,8 @@ test('nothing is served before it is installed; then its page, its files and the
   expect(page.headers.get('content-security-policy')).toContain(`'${hash}'`);
   expect(page.headers.get('content-security-policy')).not.toContain("'unsafe-eval'");
   expect(await (await fetch(`${url}/a.js`)).text()).toBe('second()');
-  expect(await (await fetch(`${url}/app-config.js`)).text()).toContain('"wadoRoot":"/dicom-web"');
   expect(await (await fetch(`${url}/init-service-worker.js`)).text()).toBe('');
+  expect(await status('/app-config.js')).toBe(404); // is the node's, for those who are signed in
   expect(await status('/')).toBe(404); // is the dashboard's
   expect(await status('/..%2f..%2fother.tgz')).toBe(404);
 });

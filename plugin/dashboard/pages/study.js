@@ -1,5 +1,5 @@
 import { html, nothing } from '/lit-html/lit-html.js';
-import { change, read, readPicture, studyPath } from '../api.js';
+import { change, read, readPicture, studyPath, viewerAddress } from '../api.js';
 import { histogram, line, percentileText, significant } from '../charts.js';
 import { drawHeatmap } from '../heatmap-canvas.js';
 
@@ -25,7 +25,8 @@ export class StudyPage {
   #study;
   #bundle;
   #style;
-  #viewer = false;
+  /** Archives whose studies OHIF shows here. */
+  #viewer = [];
   #index;
   #slice;
   /** What is drawn: the pictures of the present slice. */
@@ -315,7 +316,7 @@ export class StudyPage {
         ${bundle ? html`by <a href="#/bundle/${bundle}">${bundle}</a>` : nothing}${rule ? html`, rule “${rule}”` : nothing}
       </p>
       ${this.#study.status === 'scored' ? html`<p><a href="/api/v1${this.#path('/report')}">Report on one page</a></p>` : nothing}
-      ${this.#viewer && this.#archive === 'local' ? html`<p><a class="button" href="/viewer?StudyInstanceUIDs=${this.#uid}">Open in OHIF</a></p>` : nothing}
+      ${this.#viewer.includes(this.#archive) ? html`<p><a class="button" href=${viewerAddress(this.#study)}>Open in OHIF</a></p>` : nothing}
       <ul class="small">
         ${scorings.map(
           ({ status, step, reason, requestedAt, score }) =>

@@ -1,5 +1,5 @@
 import { html, nothing } from '/lit-html/lit-html.js';
-import { queryOf, read } from '../api.js';
+import { queryOf, read, viewerAddress } from '../api.js';
 import { percentileText } from '../charts.js';
 
 const pageSize = 50;
@@ -63,6 +63,8 @@ export class WorklistPage {
   chosen = 0;
   #dashboard;
   #query;
+  /** Archives whose studies OHIF shows here. */
+  #viewer;
 
   constructor(dashboard, _parameters, query) {
     this.#dashboard = dashboard;
@@ -81,6 +83,7 @@ export class WorklistPage {
     const query = new URLSearchParams(this.#query);
     query.set('limit', pageSize);
     const { studies, total } = await read(`/studies?${query}`);
+    this.#viewer ??= (await read('/node')).viewer;
     Object.assign(this, { studies, total, loaded: true });
     this.chosen = Math.max(0, Math.min(this.chosen, studies.length - 1));
   }
@@ -177,6 +180,7 @@ export class WorklistPage {
         <a href="#/study/${archive}/${studyInstanceUID}">${what.filter(Boolean).join(' · ') || 'Study'}</a>
         <div class="small">${subject?.studyDate ?? ''} ${archive === 'local' ? '' : `in ${archive}`}</div>
         <div class="uid">${studyInstanceUID}</div>
+        ${this.#viewer.includes(archive) ? html`<a class="small" href=${viewerAddress(study)}>open in OHIF</a>` : nothing}
       </td>
       <td data-label="Result">
         <span class="state ${status}">${status}</span>
