@@ -63,6 +63,7 @@ export default defineConfig(
         OffscreenCanvas: 'readonly',
         sessionStorage: 'readonly',
         setTimeout: 'readonly',
+        URL: 'readonly',
         URLSearchParams: 'readonly',
       },
     },

@@ -30,6 +30,19 @@ test('where it is twice its threshold or more, half the end of the colour map li
   expect(at(image, row, column)).toEqual(end.map((channel) => Math.round(grey + 0.5 * (channel - grey))));
 });
 
+test('where it is at half of its threshold, it shows through; at a quarter it does not', () => {
+  const level = (share: number) => ({
+    ...heatmap,
+    map: new Float32Array(heatmap.map.length).fill(share * heatmap.mapThreshold),
+  });
+  const [row, column] = [60, 60];
+  const grey = source[row * 256 + column];
+  const half = at(heatmapOverlay(level(0.5), score, 'bundle'), row, column);
+  const inferno = [...INFERNO.subarray(3 * 64, 3 * 65)]; // a quarter of the scale
+  expect(half).toEqual(inferno.map((channel) => Math.round(grey + (0.5 / 3) * (channel - grey))));
+  expect(at(heatmapOverlay(level(0.25), score, 'bundle'), row, column)).toEqual([grey, grey, grey]);
+});
+
 test('the colour map is matplotlib’s: known entries', () => {
   // matplotlib.colormaps['inferno'](i, bytes=True)
   expect([...INFERNO.subarray(0, 3)]).toEqual([0, 0, 4]);

@@ -50,6 +50,7 @@ export const routeRoles: readonly (readonly [method: Method, path: string, acces
   ['get', '/api/v1/bundles', 'reader'],
   ['get', '/api/v1/bundles/:bundle', 'reader'],
   ['get', '/api/v1/bundles/:bundle/export', 'reader'],
+  ['get', '/api/v1/bundles/:bundle/shadow', 'reader'],
   ['post', '/api/v1/bundles/:bundle/promote', 'admin'],
   ['get', '/api/v1/profiles', 'reader'],
   ['post', '/api/v1/profiles/:profile/rollback', 'admin'],

@@ -17,11 +17,12 @@ import { calibrationOf, nameSchema, type Bundle } from '../../inference/bundle/s
 import { shadowBundle } from '../../inference/bundle/shadow.ts';
 import { verifyBundle } from '../../inference/bundle/verify.ts';
 import { modelCardSchema, readCard } from '../retraining/model-card.ts';
-import { shadowSummary } from '../retraining/shadow-scores.ts';
+import { shadowedStudies, shadowSummary } from '../retraining/shadow-scores.ts';
 import { ruleBook } from '../rules/rule-book.ts';
 import type { ApiContext } from './context.ts';
 import { Problem } from './problem.ts';
 import { answerSchema, route, type Route } from './route.ts';
+import { scoreSchema } from './study-routes.ts';
 
 const bundleFields = {
   id: z.string(),
@@ -106,6 +107,25 @@ const profileListSchema = answerSchema(
     ),
   }),
 );
+
+const shadowSchema = answerSchema(
+  'ShadowScores',
+  z.object({
+    studies: z.array(
+      z.object({
+        archive: z.string(),
+        studyInstanceUID: z.string(),
+        scoredAt: z.iso.datetime(),
+        candidate: scoreSchema,
+        /** The bundle in whose shadow it scored, and what that one said. */
+        promoted: z.object({ bundle: z.string(), score: scoreSchema }),
+      }),
+    ),
+  }),
+);
+
+/** Studies of a shadow that one answer holds at most. */
+const shownShadows = 500;
 
 const bundleParameters = z.strictObject({
   bundle: z.string().regex(/^[a-z0-9-]{1,200}(@[0-9a-f]{12})?$/, 'neither an ID nor a name of a bundle'),
@@ -200,6 +220,20 @@ export function bundleRoutes({ database, settings }: ApiContext): Route[] {
         response.type('application/x-tar');
         await pipeline(bundleArchive(root, bundle), response);
         return undefined;
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/bundles/{bundle}/shadow',
+      summary: 'What a bundle said in shadow of the studies scored last, beside what the promoted one said',
+      parameters: bundleParameters,
+      answer: shadowSchema,
+      problems: [404],
+      async handle({ parameters }) {
+        const studies = await shadowedStudies(database, await known(parameters.bundle), shownShadows);
+        return {
+          studies: studies.map(({ scoredAt, ...study }) => ({ ...study, scoredAt: scoredAt.toISOString() })),
+        };
       },
     }),
     route({

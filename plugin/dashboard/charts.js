@@ -3,6 +3,8 @@ import { html, nothing, svg } from '/lit-html/lit-html.js';
 const width = 640;
 const height = 180;
 const margin = { left: 8, right: 8, top: 18, bottom: 22 };
+/** Studies of which a timeline's line is the median. */
+const medianOf = 15;
 const inner = { width: width - margin.left - margin.right, height: height - margin.top - margin.bottom };
 
 const scale = (low, high, from, to) => (value) =>
@@ -65,14 +67,71 @@ export function histogram(scores, threshold, score) {
 }
 
 /**
+ * Percentiles of two bundles against each other: on the diagonal both say the same. Points that only one of them flags
+ * are triangles.
+ *
+ * @param points `{ x, y, above }`
+ */
+export function scatter(points, { label, xName, yName }) {
+  const side = height - margin.top - margin.bottom;
+  const x = scale(0, 100, margin.left, margin.left + side);
+  const y = scale(0, 100, height - margin.bottom, margin.top);
+  return html`<figure>
+    ${frame(
+      label,
+      svg`<line class="threshold" x1=${x(0)} y1=${y(0)} x2=${x(100)} y2=${y(100)}></line>
+      <path class="line" d="M ${x(0)} ${y(100)} V ${y(0)} H ${x(100)}"></path>
+      ${points.map((point) => symbol(x(point.x), y(point.y), point.above))}
+      <text x=${x(100) + 10} y=${y(0)}>→ percentile by ${xName}</text>
+      <text x=${x(100) + 10} y=${y(100) + 10}>↑ percentile by ${yName}</text>`,
+    )}
+    <figcaption>${label}.</figcaption>
+  </figure>`;
+}
+
+const symbol = (x, y, above) =>
+  above
+    ? svg`<path class="above" d="M ${x} ${y - 5} l 5 9 h -10 z"></path>`
+    : svg`<circle class="point" cx=${x} cy=${y} r="2.5"></circle>`;
+
+/**
+ * Values over time, and a line that follows them: the median of each with those before it. Points that are `above` are
+ * triangles.
+ *
+ * @param points `{ at, value, above }`, the earliest first; `at` in milliseconds
+ * @param options.level of a line across, and its name
+ */
+export function timeline(points, { label, low, high, level, levelName }) {
+  const [first, last] = [points[0].at, points.at(-1).at];
+  const x = scale(first, last, margin.left + 6, width - margin.right - 6);
+  const y = scale(low, high, height - margin.bottom, margin.top);
+  const day = (at) => new Date(at).toLocaleDateString();
+  const medians = points.map(({ at }, i) => {
+    const values = points.slice(Math.max(0, i + 1 - medianOf), i + 1).map(({ value }) => value);
+    return `${x(at)},${y(values.sort((a, b) => a - b)[values.length >> 1])}`;
+  });
+  return html`<figure>
+    ${frame(
+      label,
+      svg`<line class="threshold" x1=${margin.left} x2=${width - margin.right} y1=${y(level)} y2=${y(level)}></line>
+      <text class="threshold" x=${width - margin.right} y=${y(level) - 4} text-anchor="end">${levelName}</text>
+      <polyline class="line" points=${medians.join(' ')}></polyline>
+      ${points.map(({ at, value, above }) => symbol(x(at), y(value), above))}
+      <text x=${margin.left} y=${height - 6}>${day(first)}</text>
+      ${day(last) === day(first) ? nothing : svg`<text x=${width - margin.right} y=${height - 6} text-anchor="end">${day(last)}</text>`}`,
+    )}
+    <figcaption>${label}; the line is the median of ${medianOf} studies.</figcaption>
+  </figure>`;
+}
+
+/**
  * Values in order with a threshold; points above it are triangles.
  *
  * @param points `{ value, above }`
- * @param options.thresholdName what stands at its line
  * @param options.chosen index of the point that is marked
  * @param options.choose told which point was clicked
  */
-export function line(points, { label, threshold, thresholdName = 'threshold', chosen, choose }) {
+export function line(points, { label, threshold, chosen, choose }) {
   const values = [...points.map(({ value }) => value), ...(threshold === undefined ? [] : [threshold])];
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const x = scale(0, points.length - 1, margin.left + 6, width - margin.right - 6);
@@ -90,14 +149,10 @@ export function line(points, { label, threshold, thresholdName = 'threshold', ch
         threshold === undefined
           ? nothing
           : svg`<line class="threshold" x1=${margin.left} x2=${width - margin.right} y1=${y(threshold)} y2=${y(threshold)}></line>
-            <text class="threshold" x=${width - margin.right} y=${y(threshold) - 4} text-anchor="end">${thresholdName}</text>`
+            <text class="threshold" x=${width - margin.right} y=${y(threshold) - 4} text-anchor="end">threshold</text>`
       }
       <polyline class="line" points=${points.map(({ value }, i) => `${x(i)},${y(value)}`).join(' ')}></polyline>
-      ${points.map(({ value, above }, i) =>
-        above
-          ? svg`<path class="above" d="M ${x(i)} ${y(value) - 5} l 5 9 h -10 z"></path>`
-          : svg`<circle class="point" cx=${x(i)} cy=${y(value)} r="2.5"></circle>`,
-      )}
+      ${points.map(({ value, above }, i) => symbol(x(i), y(value), above))}
       ${chosen === undefined ? nothing : svg`<line class="here" x1=${x(chosen)} x2=${x(chosen)} y1=${margin.top - 10} y2=${height - margin.bottom}></line>`}
       <text x=${margin.left} y=${height - 6}>1</text>
       <text x=${width - margin.right} y=${height - 6} text-anchor="end">${points.length}</text>`,

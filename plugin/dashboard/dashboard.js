@@ -4,6 +4,7 @@ import { BundlePage } from './pages/bundle.js';
 import { BundlesPage } from './pages/bundles.js';
 import { DriftPage } from './pages/drift.js';
 import { JobsPage } from './pages/jobs.js';
+import { RetrainingPage } from './pages/retraining.js';
 import { StartPage } from './pages/start.js';
 import { StudyPage } from './pages/study.js';
 import { WorklistPage } from './pages/worklist.js';
@@ -18,6 +19,7 @@ const pages = {
   jobs: JobsPage,
   bundles: BundlesPage,
   bundle: BundlePage,
+  retraining: RetrainingPage,
   drift: DriftPage,
   start: StartPage,
 };
@@ -26,6 +28,7 @@ const navigation = [
   ['#/', 'Worklist', 'w'],
   ['#/jobs', 'Jobs', 'g'],
   ['#/bundles', 'Bundles', 'b'],
+  ['#/retraining', 'Retraining', 'n'],
   ['#/drift', 'Drift', 'd'],
   ['#/start', 'Set up', 's'],
 ];
@@ -180,7 +183,7 @@ function listen() {
     if (dashboard.page?.onEvent) dashboard.page.onEvent(type, data);
     else void dashboard.read();
   };
-  for (const type of ['study', 'feedback', 'bundle', 'rules']) {
+  for (const type of ['study', 'feedback', 'bundle', 'rules', 'retraining']) {
     events.addEventListener(type, (event) => tell(type, JSON.parse(event.data)));
   }
   events.addEventListener('reset', () => void dashboard.read());

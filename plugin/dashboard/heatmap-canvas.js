@@ -1,15 +1,18 @@
 /** Larger maps are drawn at this many pixels and enlarged. */
 const largestSide = 1024;
+/** Of regions above the map's threshold, as in the Secondary Capture: opaque cyan, as the bytes of a canvas. */
+const outline = new Uint32Array(new Uint8Array([90, 235, 255, 255]).buffer)[0];
 
 /**
- * Draws a slice and its anomaly map over it, as the Secondary Capture does it: the stronger, the less transparent.
+ * Draws a slice and its anomaly map over it, as the Secondary Capture does it: up to the map's threshold, the stronger
+ * the less transparent; what lies above it is outlined.
  *
  * @param canvas gets the slice's own size
  * @param image the slice in grey
  * @param map picture of the map on the model's grid, or undefined
  * @param gridToSlice 2×3 affine
  * @param style of the API's /heatmap-style
- * @param opacity of the strongest values
+ * @param opacity of values at the map's threshold and above
  * @param threshold below which nothing is drawn, in multiples of the map's threshold
  */
 export function drawHeatmap(canvas, image, { map, gridToSlice, style, opacity, threshold }) {
@@ -18,12 +21,18 @@ export function drawHeatmap(canvas, image, { map, gridToSlice, style, opacity, t
   const context = canvas.getContext('2d');
   context.drawImage(image, 0, 0);
   if (!map) return;
-  const overlay = coloured(map, gridToSlice, { width, height }, palette(style, opacity, threshold));
+  const overlay = coloured(
+    map,
+    gridToSlice,
+    { width, height },
+    palette(style, opacity, threshold),
+    255 / style.scaleEnd,
+  );
   context.drawImage(overlay, 0, 0, width, height);
 }
 
 /** The map on the slice's grid, interpolated first and coloured then: colours between two values are theirs. */
-function coloured(map, [a, b, c, d, e, f], { width, height }, colours) {
+function coloured(map, [a, b, c, d, e, f], { width, height }, colours, outlined) {
   const shrink = Math.min(1, largestSide / Math.max(width, height));
   const canvas = new OffscreenCanvas(Math.round(width * shrink), Math.round(height * shrink));
   const context = canvas.getContext('2d', { willReadFrequently: true });
@@ -32,20 +41,32 @@ function coloured(map, [a, b, c, d, e, f], { width, height }, colours) {
   const picture = context.getImageData(0, 0, canvas.width, canvas.height);
   const pixels = new Uint32Array(picture.data.buffer);
   // The map is grey: its lowest byte is its value; where it does not reach, all is 0.
-  for (let i = 0; i < pixels.length; i++) pixels[i] = pixels[i] === 0 ? 0 : colours[pixels[i] & 255];
+  const values = pixels.map((pixel) => pixel & 255);
+  for (let i = 0; i < pixels.length; i++) {
+    const edge = values[i] >= outlined && neighbours(i, canvas).some((j) => !(values[j] >= outlined));
+    pixels[i] = edge ? outline : pixels[i] === 0 ? 0 : colours[values[i]];
+  }
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.putImageData(picture, 0, 0);
   return canvas;
 }
 
+/** The pixels above, below and beside one; -1, which has no value, where the picture ends. */
+function neighbours(i, { width }) {
+  const column = i % width;
+  return [i - width, i + width, column > 0 ? i - 1 : -1, column < width - 1 ? i + 1 : -1];
+}
+
 /** 256 colours with their opacity, as the bytes of a canvas. */
 function palette({ colours, scaleEnd }, opacity, threshold) {
   const bytes = new Uint8ClampedArray(4 * 256);
-  const below = threshold / scaleEnd;
+  const [below, full] = [threshold / scaleEnd, 1 / scaleEnd];
   for (let value = 0; value < 256; value++) {
     const strength = value / 255;
     bytes.set(colours.slice(3 * value, 3 * value + 3), 4 * value);
-    bytes[4 * value + 3] = (255 * opacity * (strength - below)) / (1 - below);
+    // From the threshold on nothing rises any more: it is shown or hidden.
+    const rise = below < full ? (strength - below) / (full - below) : Number(strength >= below);
+    bytes[4 * value + 3] = 255 * opacity * Math.min(1, rise);
   }
   return new Uint32Array(bytes.buffer);
 }

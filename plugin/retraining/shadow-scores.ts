@@ -34,6 +34,34 @@ export async function shadowScoresOf(
   );
 }
 
+/** A study that a candidate scored in shadow, and what the promoted bundle said of it. */
+export interface ShadowedStudy {
+  archive: string;
+  studyInstanceUID: string;
+  scoredAt: Date;
+  candidate: ScoreValues;
+  promoted: { bundle: string; score: ScoreValues };
+}
+
+/** Studies that a candidate scored in shadow, each by its newest scoring, the newest first. */
+export async function shadowedStudies(
+  on: Queryable,
+  bundle: string,
+  limit: number,
+): Promise<ShadowedStudy[]> {
+  return on.query<ShadowedStudy>(
+    `select * from (
+       select distinct on (archive, study_instance_uid) archive, study_instance_uid as "studyInstanceUID",
+         scored_at as "scoredAt", shadow_score.score as candidate,
+         jsonb_build_object('bundle', scoring.bundle, 'score', scoring.score) as promoted
+       from shadow_score join scoring on scoring.id = scoring_id
+       where shadow_score.bundle = $1 and scoring.score is not null
+       order by archive, study_instance_uid, requested_at desc) study
+     order by "scoredAt" desc limit $2`,
+    [bundle, limit],
+  );
+}
+
 /** How a candidate compares with the bundles in whose shadow it scored. */
 export interface ShadowSummary {
   studies: number;

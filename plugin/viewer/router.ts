@@ -46,14 +46,17 @@ export function viewerRouter({ data, viewer }: Pick<Settings, 'data' | 'viewer'>
   return router;
 }
 
-/** What OHIF needs beside the node itself: its decoders are WebAssembly in workers, its pictures are made in memory. */
+/**
+ * What OHIF needs beside the node itself: its decoders are WebAssembly in workers, its pictures are made in memory, and
+ * for segments it compiles functions at run time (ndarray).
+ */
 function policy(origins: string[], page = ''): string {
   const inline = [...page.matchAll(/<script>(.*?)<\/script>/gs)].map(
     ([, script]) => `'sha256-${createHash('sha256').update(script).digest('base64')}'`,
   );
   return [
     "default-src 'self'",
-    `script-src 'self' 'wasm-unsafe-eval' blob: ${inline.join(' ')}`,
+    `script-src 'self' 'wasm-unsafe-eval' 'unsafe-eval' blob: ${inline.join(' ')}`,
     "worker-src 'self' blob:",
     "style-src 'self' 'unsafe-inline'",
     "img-src 'self' data: blob:",

@@ -52,7 +52,7 @@ test('nothing is served before it is installed; then its page and its files', as
   // printf 'first()' | openssl dgst -sha256 -binary | base64
   const hash = 'sha256-fDYmfWjvur9AxjhDbjHe6RvExc05MbXhhrbgz2vvy/A=';
   expect(page.headers.get('content-security-policy')).toContain(`'${hash}'`);
-  expect(page.headers.get('content-security-policy')).not.toContain("'unsafe-eval'");
+  expect(page.headers.get('content-security-policy')).toContain("connect-src 'self' data: blob:;");
   expect(await (await fetch(`${url}/a.js`)).text()).toBe('second()');
   expect(await (await fetch(`${url}/init-service-worker.js`)).text()).toBe('');
   expect(await status('/app-config.js')).toBe(404); // is the node's, for those who are signed in

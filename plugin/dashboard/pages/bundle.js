@@ -1,24 +1,36 @@
 import { html, nothing } from '/lit-html/lit-html.js';
-import { read } from '../api.js';
-import { histogram, line, significant } from '../charts.js';
+import { read, studyPath } from '../api.js';
+import { histogram, line, percentileText, scatter, significant } from '../charts.js';
+
+/** Studies of a shadow that are listed. */
+const listedShadows = 20;
 
 /** The card of one bundle. */
 export class BundlePage {
   title = 'Bundle';
   #id;
   #bundle;
+  /** Studies that it scored in shadow. */
+  #shadow = [];
 
   constructor(_dashboard, [id]) {
     this.#id = id;
   }
 
   async load() {
-    this.#bundle = await read(`/bundles/${encodeURIComponent(this.#id)}`);
+    const path = `/bundles/${encodeURIComponent(this.#id)}`;
+    this.#bundle = await read(path);
+    this.#shadow = (await read(`${path}/shadow`)).studies;
   }
 
   view() {
     return html`<h1 tabindex="-1">${this.#bundle?.title ?? 'Bundle'}</h1>
-      ${this.#bundle ? card(this.#bundle) : html`<p role="status">Loading…</p>`}`;
+      ${
+        this.#bundle
+          ? html`${card(this.#bundle)}
+            ${this.#bundle.shadow.active || this.#shadow.length > 0 ? shadowView(this.#bundle, this.#shadow) : nothing}`
+          : html`<p role="status">Loading…</p>`
+      }`;
   }
 }
 
@@ -78,6 +90,69 @@ export function card(bundle) {
     </details>
     ${bundle.retraining ? retrainingView(bundle.retraining) : nothing}
   `;
+}
+
+/** What it said in shadow, beside what the promoted bundle said; where the two differ most comes first. */
+function shadowView({ shadow }, studies) {
+  const distance = ({ candidate, promoted }) => Math.abs(candidate.percentile - promoted.score.percentile);
+  const differ = ({ candidate, promoted }) => candidate.flagged !== promoted.score.flagged;
+  return html`<section aria-labelledby="shadow">
+    <h2 id="shadow">In shadow</h2>
+    <p>
+      ${shadow.active ? 'It scores beside the promoted bundle and writes nothing.' : 'It no longer scores in shadow.'}
+      Of ${shadow.studies} ${shadow.studies === 1 ? 'study' : 'studies'} it flags ${shadow.flagged}, the
+      promoted bundle ${shadow.flaggedByPromoted}; both say the same of ${shadow.agreed}.
+    </p>
+    ${
+      studies.length > 0
+        ? html`${scatter(
+              studies.map((study) => ({
+                x: study.promoted.score.percentile,
+                y: study.candidate.percentile,
+                above: differ(study),
+              })),
+              {
+                label: `Percentiles of ${studies.length} studies by both bundles; triangles are flagged by one of them only`,
+                xName: 'the promoted bundle',
+                yName: 'this one',
+              },
+            )}
+            <table>
+              <thead>
+                <tr>
+                  ${['Study', 'This bundle', 'Promoted bundle'].map((name) => html`<th scope="col">${name}</th>`)}
+                </tr>
+              </thead>
+              <tbody>
+                ${studies
+                  .toSorted((a, b) => differ(b) - differ(a) || distance(b) - distance(a))
+                  .slice(0, listedShadows)
+                  .map(
+                    (study) =>
+                      html`<tr>
+                        <td data-label="Study">
+                          <a class="uid" href="#${studyPath(study).replace('/studies/', '/study/')}"
+                            >${study.studyInstanceUID}</a
+                          >
+                        </td>
+                        <td data-label="This bundle">${verdict(study.candidate)}</td>
+                        <td data-label="Promoted bundle">
+                          ${verdict(study.promoted.score)}
+                          <div class="uid">${study.promoted.bundle}</div>
+                        </td>
+                      </tr>`,
+                  )}
+              </tbody>
+            </table>`
+        : nothing
+    }
+  </section>`;
+}
+
+/** A score in few words. */
+export function verdict({ percentile, flagged }) {
+  return html`percentile
+  ${percentileText(percentile)}${flagged ? html` <span class="flagged">▲ flagged</span>` : nothing}`;
 }
 
 /** How a retraining went: its losses, and the conditions that the candidate had to meet. */

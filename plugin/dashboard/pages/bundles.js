@@ -43,7 +43,7 @@ export class BundlesPage {
     `;
   }
 
-  #profileView({ name, promoted, history, rules }) {
+  #profileView({ name, promoted, shadow, history, rules }) {
     const bundles = this.#bundles.filter(({ profile }) => profile === name);
     return html`<section aria-labelledby="profile-${name}">
       <h2 id="profile-${name}">Profile ${name}</h2>
@@ -71,7 +71,9 @@ export class BundlesPage {
                   <a href="#/bundle/${id}">${title}</a>
                   <div class="uid">${id}</div>
                 </td>
-                <td data-label="Origin">${origin}</td>
+                <td data-label="Origin">
+                  ${origin} ${id === shadow ? html`<span class="state">in shadow</span>` : nothing}
+                </td>
                 <td data-label="Compare">
                   <input
                     type="checkbox"

@@ -1,6 +1,6 @@
 import { html, nothing } from '/lit-html/lit-html.js';
 import { read } from '../api.js';
-import { line, percentileText, significant } from '../charts.js';
+import { percentileText, significant, timeline } from '../charts.js';
 
 /** Studies whose percentiles are drawn, the newest ones. */
 const shownStudies = 200;
@@ -18,7 +18,12 @@ export class DriftPage {
       read(`/studies?status=scored&sort=newest&limit=${shownStudies}`),
     ]);
     this.#drift = drift;
-    this.#studies = Map.groupBy(studies.filter(({ score }) => score).reverse(), ({ bundle }) => bundle);
+    this.#studies = Map.groupBy(
+      studies
+        .filter(({ score }) => score)
+        .sort((a, b) => Date.parse(a.finishedAt) - Date.parse(b.finishedAt)),
+      ({ bundle }) => bundle,
+    );
   }
 
   view() {
@@ -35,12 +40,18 @@ export class DriftPage {
           html`<section aria-label="Percentiles by ${bundle}">
             <h2>Percentiles over time</h2>
             <p class="uid">${bundle}</p>
-            ${line(
-              studies.map(({ score }) => ({ value: score.percentile, above: score.flagged })),
+            ${timeline(
+              studies.map(({ score, finishedAt }) => ({
+                at: Date.parse(finishedAt),
+                value: score.percentile,
+                above: score.flagged,
+              })),
               {
-                label: `Percentiles of the last ${studies.length} studies, the newest on the right`,
-                threshold: 50,
-                thresholdName: 'median of normal studies',
+                label: `Percentiles of the last ${studies.length} studies, by the time at which they were scored; triangles are flagged`,
+                low: 0,
+                high: 100,
+                level: 50,
+                levelName: 'median of normal studies',
               },
             )}
           </section>`,

@@ -2,6 +2,7 @@ import { html, nothing } from '/lit-html/lit-html.js';
 import { change, read, readPicture, studyPath, viewerAddress } from '../api.js';
 import { histogram, line, percentileText, significant } from '../charts.js';
 import { drawHeatmap } from '../heatmap-canvas.js';
+import { verdict } from './bundle.js';
 
 /** A drag of this many pixels over a picture moves the window by the range of the slice's values. */
 const dragPixels = 400;
@@ -66,8 +67,14 @@ export class StudyPage {
     r: ['reconstruction beside it', () => this.#set(() => (this.#reconstruction = !this.#reconstruction))],
     o: ['less opaque', () => this.#set(() => (this.#opacity = Math.max(0, this.#opacity - 0.1)))],
     O: ['more opaque', () => this.#set(() => (this.#opacity = Math.min(1, this.#opacity + 0.1)))],
-    t: ['lower threshold', () => this.#set(() => (this.#threshold = Math.max(0, this.#threshold - 0.1)))],
-    T: ['higher threshold', () => this.#set(() => (this.#threshold = Math.min(1.9, this.#threshold + 0.1)))],
+    t: [
+      'show lower values too',
+      () => this.#set(() => (this.#threshold = Math.max(0, this.#threshold - 0.1))),
+    ],
+    T: [
+      'show higher values only',
+      () => this.#set(() => (this.#threshold = Math.min(1.9, this.#threshold + 0.1))),
+    ],
     v: ['its own window', () => this.#ownWindow()],
     u: ['back to the worklist', () => history.back()],
   };
@@ -178,7 +185,9 @@ export class StudyPage {
             role="img"
             aria-label="Slice ${(this.#index ?? 0) + 1}${this.#heatmap ? ' with heatmap' : ''}"
           ></canvas>
-          <figcaption>${this.#heatmap ? 'Slice with heatmap' : 'Slice'}</figcaption>
+          <figcaption>
+            ${this.#heatmap ? 'Slice with heatmap; what is above the threshold of the map is outlined' : 'Slice'}
+          </figcaption>
         </figure>
         <figure ?hidden=${!this.#reconstruction}>
           <canvas
@@ -194,7 +203,7 @@ export class StudyPage {
         ${this.#range('Slice', 1, slices.length, 1, (this.#index ?? 0) + 1, (value) => this.#show(value - 1))}
         ${this.#windowView()}
         ${this.#range('Opacity', 0, 1, 0.05, this.#opacity, (value) => this.#set(() => (this.#opacity = value)))}
-        ${this.#range('Threshold', 0, 1.95, 0.05, this.#threshold, (value) => this.#set(() => (this.#threshold = value)))}
+        ${this.#range('Shown from (× threshold)', 0, 1.95, 0.05, this.#threshold, (value) => this.#set(() => (this.#threshold = value)))}
         <label class="check"
           ><input
             type="checkbox"
@@ -309,7 +318,7 @@ export class StudyPage {
   }
 
   #resultsView() {
-    const { scorings, bundle, rule } = this.#study;
+    const { scorings, bundle, rule, shadow } = this.#study;
     return html`<section aria-labelledby="scorings">
       <h2 id="scorings">Scorings</h2>
       <p>
@@ -326,6 +335,20 @@ export class StudyPage {
             </li>`,
         )}
       </ul>
+      ${
+        shadow.length > 0
+          ? html`<h3>In shadow</h3>
+              <ul class="small">
+                ${shadow.map(
+                  ({ bundle, score, scoredAt }) =>
+                    html`<li>
+                      ${new Date(scoredAt).toLocaleString()}: <a href="#/bundle/${bundle}">${bundle}</a> would
+                      say ${verdict(score)}
+                    </li>`,
+                )}
+              </ul>`
+          : nothing
+      }
     </section>`;
   }
 
