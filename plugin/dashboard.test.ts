@@ -26,7 +26,11 @@ describeWith(['chromium'], 'the dashboard, in Chromium', () => {
 
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'qfae-dashboard-'));
-    node = await startNodeProcess({ QFAE_ARRIVAL_QUIET_SECONDS: '1' });
+    node = await startNodeProcess({
+      QFAE_ARRIVAL_QUIET_SECONDS: '1',
+      QFAE_RETRAINING_SCHEDULES:
+        '{ yearly: { profile: untrained, cron: 0 0 1 1 *, normal: { feedback: true } } }',
+    });
     browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
     page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
     page.setDefaultTimeout(240_000);
@@ -126,7 +130,7 @@ describeWith(['chromium'], 'the dashboard, in Chromium', () => {
     await page.locator('.pictures[aria-busy=false]').waitFor();
     expect(await page.evaluate("document.querySelector('#slice').width")).toBe(96);
     await page.getByRole('slider', { name: 'Opacity' }).fill('1');
-    await page.getByRole('slider', { name: 'Threshold' }).fill('0');
+    await page.getByRole('slider', { name: 'Shown from' }).fill('0');
     const withMap = await pixelsOf('#slice');
     expect(coloured(withMap)).toBeGreaterThan(1000);
 
@@ -136,7 +140,7 @@ describeWith(['chromium'], 'the dashboard, in Chromium', () => {
     await page.keyboard.press('h');
     expect(await pixelsOf('#slice')).toEqual(withMap);
 
-    await page.getByRole('slider', { name: 'Threshold' }).fill('1.95');
+    await page.getByRole('slider', { name: 'Shown from' }).fill('1.95');
     expect(coloured(await pixelsOf('#slice'))).toBeLessThan(coloured(withMap));
 
     await page.keyboard.press('r');
@@ -155,6 +159,40 @@ describeWith(['chromium'], 'the dashboard, in Chromium', () => {
     expect((await rendered).status()).toBe(200);
     await page.getByText(/Raw scores of 39 normal studies.*this study/).waitFor();
     expect(await seriousFindings()).toEqual([]);
+  }, 900_000);
+
+  test('outlines what lies above the threshold of the map, and shows half of that faintly', async () => {
+    await open('', 'Worklist');
+    // A map of 8 × 8: a quarter, three quarters and one and a half times its threshold.
+    const row = (
+      await page.evaluate<number[]>(`(async () => {
+        const { drawHeatmap } = await import('/heatmap-canvas.js');
+        const picture = (values) => {
+          const canvas = new OffscreenCanvas(8, 8);
+          const context = canvas.getContext('2d');
+          values.forEach((value, x) => {
+            context.fillStyle = 'rgb(' + [value, value, value].join() + ')';
+            context.fillRect(x, 0, 1, 8);
+          });
+          return canvas.transferToImageBitmap();
+        };
+        const canvas = document.createElement('canvas');
+        drawHeatmap(canvas, picture(Array(8).fill(50)), {
+          map: picture([31, 31, 96, 96, 191, 191, 191, 191]),
+          gridToSlice: [1, 0, 0, 0, 1, 0],
+          style: { scaleEnd: 2, colours: Array(256).fill([250, 0, 0]).flat() },
+          opacity: 0.5,
+          threshold: 0.25,
+        });
+        return [...canvas.getContext('2d').getImageData(0, 4, 8, 1).data];
+      })()`)
+    ).flatMap((_, i, all) => (i % 4 === 0 ? [all.slice(i, i + 3)] : []));
+    expect(row.slice(0, 2)).toEqual(Array(2).fill([50, 50, 50]));
+    expect(row[2][0]).toBeGreaterThan(80);
+    expect(row[2][0]).toBeLessThan(row[5][0]);
+    expect(row[4]).toEqual([90, 235, 255]);
+    expect(row[5][0]).toBeCloseTo(150, -0.5);
+    expect(row[5][1]).toBeLessThan(30);
   }, 900_000);
 
   test('keeps what a reader says, with a name', async () => {
@@ -205,12 +243,25 @@ describeWith(['chromium'], 'the dashboard, in Chromium', () => {
     await page.getByRole('heading', { level: 1, name: 'The next one' }).waitFor();
   }, 900_000);
 
+  test('lets schedules of retraining fire now, pause and go on', async () => {
+    await open('#/retraining', 'Retraining');
+    await page.getByRole('button', { name: 'Pause yearly' }).click();
+    await page.getByText('paused').waitFor();
+    await page.getByRole('button', { name: 'Resume yearly' }).click();
+    await page.getByRole('button', { name: 'Pause yearly' }).waitFor();
+    await page.getByRole('button', { name: 'Train now yearly' }).click();
+    await page.getByRole('heading', { name: 'What came of them' }).waitFor();
+    await page.locator('.state.failed').first().waitFor(); // by the events: no reader has called a study normal
+    expect(await seriousFindings()).toEqual([]);
+  }, 900_000);
+
   test('fits a phone', async () => {
     await page.setViewportSize({ width: 360, height: 740 });
     for (const [address, heading] of [
       ['#/', 'Worklist'],
       ['#/jobs', 'Jobs'],
       ['#/bundles', 'Bundles'],
+      ['#/retraining', 'Retraining'],
       ['#/drift', 'Drift'],
       ['#/start', 'Set up'],
     ]) {

@@ -29,11 +29,12 @@ output = {
   'spacing': [float(x) for x in shared.PixelMeasuresSequence[0].PixelSpacing],
   'pointers': [str(item.DimensionIndexPointer) for item in data.DimensionIndexSequence],
   'label': data.SegmentSequence[0].SegmentLabel,
+  'own': [[element.keyword for element in frame] for frame in groups],
 }`,
     Buffer.from(bytes).toString('base64'),
   ) as Record<'frames' | 'positions', number[][]> &
     Record<'sources' | 'pointers', string[]> &
-    Record<'orientation' | 'spacing', number[]> & { label: string };
+    Record<'orientation' | 'spacing', number[]> & { label: string; own: string[][] };
 }
 
 describeWith([python], 'segmentations, as pydicom reads them', () => {
@@ -69,6 +70,16 @@ describeWith([python], 'segmentations, as pydicom reads them', () => {
       expect(seg.label).toBe('Anomaly above threshold');
     });
   }
+
+  test('a frame says itself where it lies and what it is of, even if it is the only one', () => {
+    const study = SOURCES['MR volume']();
+    const heatmaps = study.heatmaps.map((heatmap, i) => ({
+      ...heatmap,
+      map: study.heatmaps[i === 1 ? 1 : 0].map,
+    }));
+    const { own } = read(segmentationOf({ ...study, heatmaps }).bytes);
+    expect(own).toEqual([['DerivationImageSequence', 'FrameContentSequence', 'PlanePositionSequence']]);
+  });
 
   test('where nothing is above the threshold, every slice has an empty frame', () => {
     const study = SOURCES['MR volume']();

@@ -78,13 +78,20 @@ describeWith(
     async function shown(kind: (r: number, g: number, b: number) => boolean, least: number) {
       while ((await count(kind)) < least) await page.waitForTimeout(300);
     }
+    /** Goes through the slices, on and back, until one shows so much of it. */
+    async function found(kind: (r: number, g: number, b: number) => boolean, least: number) {
+      await page.mouse.move(600, 350);
+      for (let step = 0; (await count(kind)) < least; step++) {
+        await page.mouse.wheel(0, step % 8 < 4 ? 100 : -100);
+        await page.waitForTimeout(300);
+      }
+    }
     const grey = (r: number, g: number, b: number) => r === g && g === b && r > 60;
     /** Of the heatmap and of segments; what OHIF writes is bluish. */
     const warm = (r: number, _g: number, b: number) => r - b > 24;
     /** Of outlines. */
     const green = (r: number, g: number, b: number) => g > 200 && r < 80 && b < 80;
 
-    let scroll = 100;
     const series = (number: string) =>
       page.locator('[data-cy^="study-browser-thumbnail"]').filter({ hasText: `S:${number}` });
 
@@ -115,11 +122,10 @@ describeWith(
         await series('9703').dblclick();
         await page.getByRole('button', { name: 'Yes' }).click();
         await shown(grey, 5000);
-        await shown(warm, 200);
+        await found(warm, 200);
 
         await series('9701').dblclick();
-        await page.mouse.move(600, 350);
-        while ((await count(green)) < 50) await page.mouse.wheel(0, (scroll *= -1)); // OHIF draws them on the next look
+        await found(green, 50); // OHIF draws outlines only when the slice is looked at again
       },
       900_000,
     );
