@@ -251,7 +251,7 @@ describeWith(['chromium'], 'the dashboard, in Chromium', () => {
     await page.getByRole('button', { name: 'Pause yearly' }).waitFor();
     await page.getByRole('button', { name: 'Train now yearly' }).click();
     await page.getByRole('heading', { name: 'What came of them' }).waitFor();
-    await page.locator('.state.failed').first().waitFor(); // by the events: no reader has called a study normal
+    await page.locator('td[data-label=Schedule]').getByText('yearly').nth(1).waitFor();
     expect(await seriousFindings()).toEqual([]);
   }, 900_000);
 
