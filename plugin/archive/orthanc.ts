@@ -129,11 +129,11 @@ export class OrthancArchive extends DicomWebArchive {
       method: 'POST',
       body: studyInstanceUID,
     });
-    const system = await this.#json<{ Capabilities?: { HasLabels?: boolean } }>('/system');
+    const system = await this.#json<{ HasLabels?: boolean }>('/system');
     for (const { ID } of found.filter(({ Type }) => Type === 'Study')) {
       const changes = [
         { method: 'PUT', path: `/studies/${ID}/metadata/${percentileMetadata}`, body: percentile.toFixed(2) },
-        ...(system.Capabilities?.HasLabels
+        ...(system.HasLabels
           ? [{ method: flagged ? 'PUT' : 'DELETE', path: `/studies/${ID}/labels/${flaggedLabel}` }]
           : []),
       ];
