@@ -16,7 +16,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true }));
 
-const names = ['brain-t1-demo'];
+const names = ['brain-t1-demo', 'chest-xray-demo'];
 
 test.each(names)(
   '%s comes with the node, in less than 20 MB, promoted, and scores its reference as recorded',
