@@ -106,6 +106,29 @@ test('what is good is promoted; poisoned normals and a broken bundle are stopped
   await expect(setShadow(root, first!.bundle)).rejects.toThrow('it needs no shadow');
 }, 900_000);
 
+test('one abnormal study in five that are called normal stops a candidate', async () => {
+  const own = join(folder, 'own');
+  mkdirSync(own);
+  await ensureUntrained(own);
+  // The same patients are held out whenever this runs.
+  writeFileSync(join(own, 'study-salt'), '0'.repeat(64));
+  const abnormal = { folder: await pictures('known-abnormal', 0, 10) };
+  const train = async (normal: string, gate: object) => {
+    const options = { ...small, epochs: 1, alpha: 0.05, evaluation: 0.64, profile: 'untrained', gate };
+    const request = retrainingRequestSchema.parse({ ...options, normal: { folder: normal }, abnormal });
+    const started = await createRun(own, request, nothing);
+    return retrain(started, context({ root: own }), new AbortController().signal);
+  };
+  const first = await train(await pictures('normal', 70, 0), { falsePositives: 0.9, auroc: 0.5 });
+  expect(first).toMatchObject({ outcome: 'promoted' });
+  const second = await train(await pictures('called-normal', 56, 14), { falsePositives: 0.02, auroc: 0.5 });
+  expect(second).toMatchObject({ outcome: 'candidate' });
+  const card = await readCard(own, second!.bundle);
+  const found = card!.gate.find(({ name }) => name === 'normals')!;
+  expect(found).toMatchObject({ passed: false, numbers: { normals: 45 } });
+  expect(found.finding).toMatch(/more than 7\.0 % means that they are not all normal/);
+}, 900_000);
+
 /** The same size, other numbers. */
 function damageNewestWeights(): void {
   const weights = join(root, 'weights');
