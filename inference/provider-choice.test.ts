@@ -7,11 +7,18 @@ const works: Probe = { usable: true, float16: true, software: false };
 const fails: Probe = { usable: false, reason: 'no driver' };
 const auto: RuntimeSettings = { provider: 'auto', precision: 'auto' };
 
-function choose(settings: RuntimeSettings, devices: string[] | undefined, cuda: Probe, webgpu: Probe) {
+function choose(
+  settings: RuntimeSettings,
+  devices: string[] | undefined,
+  cuda: Probe,
+  webgpu: Probe,
+  exactInt8 = true,
+) {
   const probes: Partial<Record<string, Probe>> = { cuda, webgpu };
   return chooseRuntime(settings, {
     gpuDevices: () => devices,
     probe: (provider) => Promise.resolve(probes[provider]!),
+    exactInt8: () => exactInt8,
   });
 }
 
@@ -63,7 +70,7 @@ test('what is asked for by name is used, or refused', async () => {
   );
 });
 
-test('int8 is computed by the CPU, and refused with another provider', async () => {
+test('int8 is computed by the CPU, and refused with another provider and where its sums saturate', async () => {
   expect(await choose({ provider: 'auto', precision: 'int8' }, nvidia, works, works)).toMatchObject({
     provider: 'cpu',
     precision: 'int8',
@@ -71,6 +78,9 @@ test('int8 is computed by the CPU, and refused with another provider', async () 
   });
   await expect(choose({ provider: 'cuda', precision: 'int8' }, nvidia, works, works)).rejects.toThrow(
     'inference.precision is int8, which is for the CPU: inference.provider is cuda',
+  );
+  await expect(choose({ provider: 'cpu', precision: 'int8' }, [], fails, fails, false)).rejects.toThrow(
+    'this processor lacks VNNI',
   );
 });
 

@@ -1,3 +1,4 @@
+import { exactInt8 } from './exact-int8.ts';
 import type { ExecutionProvider } from './execution-provider.ts';
 import type { Precision } from './scoring-graph.ts';
 import { gpuDevices, probeProvider } from './provider-probe.ts';
@@ -20,9 +21,10 @@ export interface RuntimeChoice {
 export interface Machine {
   readonly gpuDevices: () => readonly string[] | undefined;
   readonly probe: (provider: ExecutionProvider) => Promise<Probe>;
+  readonly exactInt8: () => boolean;
 }
 
-const thisMachine: Machine = { gpuDevices, probe: probeProvider };
+const thisMachine: Machine = { gpuDevices, probe: probeProvider, exactInt8 };
 
 /**
  * Chooses execution provider and precision. `auto` takes the first of CUDA, WebGPU and CPU that works; an adapter
@@ -35,6 +37,11 @@ export async function chooseRuntime(
   { provider, precision }: RuntimeSettings,
   machine: Machine = thisMachine,
 ): Promise<RuntimeChoice> {
+  if (precision === 'int8' && !machine.exactInt8()) {
+    throw new Error(
+      'inference.precision is int8, for which this processor lacks VNNI: its sums would saturate',
+    );
+  }
   if (provider !== 'auto') {
     const probed = provider === 'cpu' ? cpu : await machine.probe(provider);
     if (!probed.usable) {

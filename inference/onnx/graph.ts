@@ -111,11 +111,6 @@ export class Graph {
     return this.#emit('Neg', [x], [x.shape])[0];
   }
 
-  /** To the nearest integer, halves to the even one. */
-  round(x: Tensor): Tensor {
-    return this.#emit('Round', [x], [x.shape])[0];
-  }
-
   sqrt(x: Tensor): Tensor {
     return this.#emit('Sqrt', [x], [x.shape])[0];
   }
@@ -281,6 +276,20 @@ export class Graph {
 
   reduceMax(x: Tensor, axes: readonly number[], keepDimensions = false): Tensor {
     return this.#reduce('ReduceMax', x, axes, keepDimensions);
+  }
+
+  reduceMin(x: Tensor, axes: readonly number[], keepDimensions = false): Tensor {
+    return this.#reduce('ReduceMin', x, axes, keepDimensions);
+  }
+
+  /** round(x / scale), halves to even, as int8; there is a scale for each index of `axis`. */
+  quantizeLinear(x: Tensor, scales: Tensor, axis: number): Tensor {
+    expectShape('QuantizeLinear', scales, [x.shape[axis]]);
+    const zeros = this.cast(
+      this.constant([x.shape[axis] as number], new Float32Array(x.shape[axis] as number)),
+      'int8',
+    );
+    return this.#emit('QuantizeLinear', [x, scales, zeros], [x.shape], { axis }, undefined, 'int8')[0];
   }
 
   cast(x: Tensor, type: ElementType): Tensor {

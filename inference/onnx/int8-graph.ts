@@ -28,14 +28,16 @@ export class Int8Graph extends Graph {
     return this.dynamicQuantizeMatMul(rows, transB ? this.transpose(integers, [1, 0]) : integers, scales, c);
   }
 
-  /** Weights as integers, and the scales along `axis`. */
-  #quantize(weight: Tensor, axis: number): { integers: Tensor; scales: Tensor } {
+  /**
+   * Weights as integers, and a scale for each index of the axis that is not `inner`. onnxruntime computes both when
+   * the session opens; no step on the way is as large as the weights.
+   */
+  #quantize(weight: Tensor, inner: number): { integers: Tensor; scales: Tensor } {
     const known = this.#quantized.get(weight);
     if (known) return known;
-    const largest = this.reduceMax(this.max(weight, this.neg(weight)), [axis], true);
-    const scale = this.max(this.mul(largest, this.scalar(1 / LARGEST)), this.scalar(SMALLEST_SCALE));
-    const integers = this.cast(this.round(this.div(weight, scale)), 'int8');
-    const quantized = { integers, scales: this.reshape(scale, [weight.shape[1 - axis]]) };
+    const largest = this.max(this.reduceMax(weight, [inner]), this.neg(this.reduceMin(weight, [inner])));
+    const scales = this.max(this.mul(largest, this.scalar(1 / LARGEST)), this.scalar(SMALLEST_SCALE));
+    const quantized = { integers: this.quantizeLinear(weight, scales, 1 - inner), scales };
     this.#quantized.set(weight, quantized);
     return quantized;
   }
