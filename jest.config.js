@@ -4,7 +4,8 @@ export default {
   extensionsToTreatAsEsm: ['.ts'],
   transform: { '\\.ts$': './fixtures/jest/strip-types.js' },
   testMatch: ['<rootDir>/{plugin,dicom,inference,training,fixtures}/**/*.test.ts'],
-  testTimeout: 60_000,
+  // A busy machine is many times slower than a quiet one.
+  testTimeout: 300_000,
   // Most tests wait for a node or another program, not for a processor.
   maxWorkers: '100%',
 };
