@@ -16,11 +16,12 @@ const CYAN: Rgb = [90, 235, 255];
 /** The colour scale runs from 0 to this multiple of the map's threshold, so pictures can be compared. */
 export const SCALE_END = 2;
 /**
- * Below this share of the scale (a quarter of the threshold) nothing is drawn over the slice; from there to the
- * threshold the map shows more and more, so that what stands out without reaching the threshold is seen too.
+ * Below this share of the scale (a quarter of the threshold) nothing is drawn over the slice. What stands out without
+ * reaching the threshold is seen too: the map has its greatest opacity from half of the threshold on, and its colours
+ * and the outlines tell the rest.
  */
 export const TRANSPARENT_BELOW = 0.125;
-/** Of the map at its threshold and above. */
+export const OPAQUE_FROM = 0.25;
 export const GREATEST_OPACITY = 0.5;
 /** Share of the rows that text may take. */
 const TEXT_SHARE = 0.36;
@@ -30,7 +31,7 @@ export const SMALLEST_PICTURE = { columns: 44, rows: 24 } as const;
 
 /**
  * The picture of a scored slice, as the Secondary Capture holds it: the slice in grey at its own rows and
- * columns, the anomaly map over it in colour (up to its threshold, the stronger the less transparent), outlines of the regions
+ * columns, the anomaly map over it in colour (faint values are transparent), outlines of the regions
  * above the map's threshold, a colour scale, the slice's score, the bundle's title and "NOT FOR DIAGNOSTIC
  * USE". Small slices carry what fits; the notice and the percentile always.
  *
@@ -54,7 +55,7 @@ export function heatmapOverlay(heatmap: Heatmap, score: ScoreValues, bundleTitle
 function drawMap(image: RgbImage, heatmap: Heatmap): void {
   mapOnSlice(heatmap).forEach((value, index) => {
     const strength = Math.min(1, value / (SCALE_END * heatmap.mapThreshold));
-    const rise = (strength - TRANSPARENT_BELOW) / (1 / SCALE_END - TRANSPARENT_BELOW);
+    const rise = (strength - TRANSPARENT_BELOW) / (OPAQUE_FROM - TRANSPARENT_BELOW);
     const opacity = GREATEST_OPACITY * Math.min(1, rise);
     // NaN, outside of the map, is not above zero either.
     if (!(opacity > 0)) return;

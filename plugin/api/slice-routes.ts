@@ -4,7 +4,12 @@ import { ValueHistogram } from '../../dicom/decoding/value-histogram.ts';
 import { frameAttributes } from '../../dicom/functional-groups.ts';
 import { DicomError } from '../../dicom/reading/dicom-error.ts';
 import { numberOf } from '../../dicom/reading/attribute.ts';
-import { GREATEST_OPACITY, SCALE_END, TRANSPARENT_BELOW } from '../../dicom/sc/heatmap-overlay.ts';
+import {
+  GREATEST_OPACITY,
+  OPAQUE_FROM,
+  SCALE_END,
+  TRANSPARENT_BELOW,
+} from '../../dicom/sc/heatmap-overlay.ts';
 import { INFERNO } from '../../dicom/sc/inferno.generated.ts';
 import { parseWindow, renderFrame } from '../dicomweb/rendered.ts';
 import { RetrieveError } from '../dicomweb/retrieve-error.ts';
@@ -38,6 +43,8 @@ const heatmapStyleSchema = answerSchema(
     scaleEnd: z.number(),
     /** The share of the scale below which nothing is drawn. */
     transparentBelow: z.number(),
+    /** The share from which on it has its greatest opacity. */
+    opaqueFrom: z.number(),
     greatestOpacity: z.number(),
     /** Red, green and blue of 256 steps of the scale. */
     colours: z.array(z.number().int()),
@@ -135,6 +142,7 @@ export function sliceRoutes(context: ApiContext): Route[] {
       handle: () => ({
         scaleEnd: SCALE_END,
         transparentBelow: TRANSPARENT_BELOW,
+        opaqueFrom: OPAQUE_FROM,
         greatestOpacity: GREATEST_OPACITY,
         colours: [...INFERNO],
       }),

@@ -106,8 +106,8 @@ export function timeline(points, { label, low, high, level, levelName }) {
   const x = scale(first, last, margin.left + 6, width - margin.right - 6);
   const y = scale(low, high, height - margin.bottom, margin.top);
   const day = (at) => new Date(at).toLocaleDateString();
-  const medians = points.map(({ at }, i) => {
-    const values = points.slice(Math.max(0, i + 1 - medianOf), i + 1).map(({ value }) => value);
+  const medians = points.slice(medianOf - 1).map(({ at }, i) => {
+    const values = points.slice(i, i + medianOf).map(({ value }) => value);
     return `${x(at)},${y(values.sort((a, b) => a - b)[values.length >> 1])}`;
   });
   return html`<figure>

@@ -4,15 +4,15 @@ const largestSide = 1024;
 const outline = new Uint32Array(new Uint8Array([90, 235, 255, 255]).buffer)[0];
 
 /**
- * Draws a slice and its anomaly map over it, as the Secondary Capture does it: up to the map's threshold, the stronger
- * the less transparent; what lies above it is outlined.
+ * Draws a slice and its anomaly map over it, as the Secondary Capture does it: faint values are
+ * transparent, and what lies above the map's threshold is outlined.
  *
  * @param canvas gets the slice's own size
  * @param image the slice in grey
  * @param map picture of the map on the model's grid, or undefined
  * @param gridToSlice 2×3 affine
  * @param style of the API's /heatmap-style
- * @param opacity of values at the map's threshold and above
+ * @param opacity the greatest
  * @param threshold below which nothing is drawn, in multiples of the map's threshold
  */
 export function drawHeatmap(canvas, image, { map, gridToSlice, style, opacity, threshold }) {
@@ -58,14 +58,11 @@ function neighbours(i, { width }) {
 }
 
 /** 256 colours with their opacity, as the bytes of a canvas. */
-function palette({ colours, scaleEnd }, opacity, threshold) {
+function palette({ colours, scaleEnd, transparentBelow, opaqueFrom }, opacity, threshold) {
   const bytes = new Uint8ClampedArray(4 * 256);
-  const [below, full] = [threshold / scaleEnd, 1 / scaleEnd];
   for (let value = 0; value < 256; value++) {
-    const strength = value / 255;
+    const rise = (value / 255 - threshold / scaleEnd) / (opaqueFrom - transparentBelow);
     bytes.set(colours.slice(3 * value, 3 * value + 3), 4 * value);
-    // From the threshold on nothing rises any more: it is shown or hidden.
-    const rise = below < full ? (strength - below) / (full - below) : Number(strength >= below);
     bytes[4 * value + 3] = 255 * opacity * Math.min(1, rise);
   }
   return new Uint32Array(bytes.buffer);

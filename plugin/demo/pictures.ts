@@ -35,8 +35,6 @@ async function pictures(): Promise<void> {
     await take(page, 'worklist', 480);
     await page.goto(`${node.url}/#/study/local/${last}`);
     await page.getByRole('heading', { name: /^Slice/ }).waitFor();
-    // The map is shown from half of the threshold on.
-    for (let presses = 0; presses < 5; presses++) await page.keyboard.press('t');
     await page.waitForLoadState('networkidle');
     await take(page, 'study', 940);
   } finally {
