@@ -377,6 +377,35 @@ describe('bundles', () => {
     });
   });
 
+  test('in shadow tell what they said of each study beside what the promoted one said', async () => {
+    const { id } = await openBundle(folder, 'untrained');
+    for (const [study, percentile] of [
+      ['1.2', 30],
+      ['1.9', 70],
+    ] as const) {
+      await database.query(
+        `insert into shadow_score (scoring_id, bundle, score, scored_at)
+         select id, $1, $2, finished_at from scoring where study_instance_uid = $3 and state = 'scored'`,
+        [id, JSON.stringify(score(percentile)), study],
+      );
+    }
+    const { body } = await call(`/bundles/${id}/shadow`, '/bundles/{bundle}/shadow');
+    expect(body).toMatchObject({
+      studies: [
+        {
+          studyInstanceUID: '1.9',
+          candidate: { percentile: 70, flagged: false },
+          promoted: { bundle: 'b@000000000000', score: { percentile: 90, flagged: true } },
+        },
+        { studyInstanceUID: '1.2', candidate: { percentile: 30 }, promoted: { score: { percentile: 20 } } },
+      ],
+    });
+    const card = await call(`/bundles/${id}`, '/bundles/{bundle}');
+    expect(card.body).toMatchObject({
+      shadow: { active: false, studies: 2, flagged: 0, flaggedByPromoted: 1, agreed: 1 },
+    });
+  });
+
   test('that are not there, or do not score as recorded, are refused', async () => {
     expect((await call('/bundles/none', '/bundles/{bundle}')).status).toBe(404);
     expect((await call('/bundles/..%2f..', '/bundles/{bundle}')).status).toBe(400);
