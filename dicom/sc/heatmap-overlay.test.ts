@@ -30,7 +30,7 @@ test('where it is twice its threshold or more, half the end of the colour map li
   expect(at(image, row, column)).toEqual(end.map((channel) => Math.round(grey + 0.5 * (channel - grey))));
 });
 
-test('where it is at three eighths of its threshold, it shows half as much as at half; at a quarter it does not', () => {
+test('where it is at half of its threshold, it shows half as much as at three quarters; at a quarter it does not', () => {
   const level = (share: number) => ({
     ...heatmap,
     map: new Float32Array(heatmap.map.length).fill(share * heatmap.mapThreshold),
@@ -38,8 +38,8 @@ test('where it is at three eighths of its threshold, it shows half as much as at
   const [row, column] = [60, 60];
   const grey = source[row * 256 + column];
   for (const [share, step, opacity] of [
-    [0.375, 48, 0.25],
-    [0.5, 64, 0.5],
+    [0.5, 64, 0.25],
+    [0.75, 96, 0.5],
   ]) {
     const inferno = [...INFERNO.subarray(3 * step, 3 * (step + 1))];
     const drawn = at(heatmapOverlay(level(share), score, 'bundle'), row, column);

@@ -17,11 +17,11 @@ const CYAN: Rgb = [90, 235, 255];
 export const SCALE_END = 2;
 /**
  * Below this share of the scale (a quarter of the threshold) nothing is drawn over the slice. What stands out without
- * reaching the threshold is seen too: the map has its greatest opacity from half of the threshold on, and its colours
+ * reaching the threshold is seen too: the map has its greatest opacity from three quarters of it on, and its colours
  * and the outlines tell the rest.
  */
 export const TRANSPARENT_BELOW = 0.125;
-export const OPAQUE_FROM = 0.25;
+export const OPAQUE_FROM = 0.375;
 export const GREATEST_OPACITY = 0.5;
 /** Share of the rows that text may take. */
 const TEXT_SHARE = 0.36;
