@@ -32,21 +32,24 @@ export interface PartOptions extends Omit<TrainBenchOptions, 'parts'> {
 
 /** What the process of a part sends at its end. */
 export interface StepBench {
-  /** Gradient of one batch and Adam, in the fastest step. */
-  secondsPerStep: number;
+  /** Gradient of one batch and Adam, of each step. */
+  seconds: number[];
   /** Matrix products of one step, by count. */
   gflop: number;
   /** Largest resident memory of the part's process. */
   rssBytes: number;
 }
 
-export interface TrainBench extends StepBench {
+export interface TrainBench extends Omit<StepBench, 'seconds'> {
   part: TrainPart;
   batch: number;
   checkpointing: boolean;
+  /** The median, as the other figures of steps. */
+  secondsPerStep: number;
   gflops: number;
-  /** Of one large matrix product, measured before and after each step. */
+  /** Of one large matrix product: the mean of what it reaches before and after a step. */
   peakGflops: number;
+  /** Of the peak about the same step: how fast the machine is changes from one to the next. */
   shareOfPeak: number;
 }
 
@@ -59,22 +62,21 @@ export async function benchTrain({ parts, ...rest }: TrainBenchOptions): Promise
     const results: TrainBench[] = [];
     for (const part of parts) {
       const options: PartOptions = { ...rest, folder, location };
-      let peakGflops = 0;
+      const peaks: number[] = [];
       const measurePeak = async () => {
-        peakGflops = Math.max(peakGflops, await peak.gflops());
+        peaks.push(await peak.gflops());
       };
-      const step = await timePart(part, options, measurePeak);
+      const { seconds, gflop, rssBytes } = await timePart(part, options, measurePeak);
       await measurePeak();
-      const gflops = step.gflop / step.secondsPerStep;
+      const peaksAbout = seconds.map((_, step) => (peaks[step] + peaks[step + 1]) / 2);
+      const rates = seconds.map((time) => gflop / time);
       const { batch, checkpointing } = rest;
       results.push({
-        part,
-        batch,
-        checkpointing,
-        ...step,
-        gflops,
-        peakGflops,
-        shareOfPeak: gflops / peakGflops,
+        ...{ part, batch, checkpointing, gflop, rssBytes },
+        secondsPerStep: median(seconds),
+        gflops: median(rates),
+        peakGflops: median(peaksAbout),
+        shareOfPeak: median(rates.map((rate, step) => rate / peaksAbout[step])),
       });
     }
     return results;
@@ -100,4 +102,10 @@ async function timePart(
   const [code] = (await once(child, 'exit')) as [number | null];
   if (!result) throw new Error(`the process that times ${part} ended with code ${code}`);
   return result;
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length / 2;
+  return (sorted[Math.floor(middle - 0.5)] + sorted[Math.floor(middle)]) / 2;
 }
