@@ -78,6 +78,8 @@ test('who only looks changes nothing, and nobody looks without a role, but for w
   const others = new Map<string, Access>([
     ['get /healthz', 'anyone'],
     ['get /readyz', 'anyone'],
+    // Sends whoever is not signed in to do so.
+    ['get /app-config.js', 'anyone'],
     ['get /api/v1/session', 'anyone'],
     ['get /api/v1/openapi.json', 'anyone'],
     ['options /dicom-web', 'anyone'],
