@@ -5,7 +5,7 @@ import type { RuntimeOptions } from '../inference/execution-provider.ts';
 import { adamScalars } from './adam.ts';
 import type { EngineMethods, Quantity, TrainingModel } from './engine.ts';
 import { shapeSize, toTensors, toValues } from './engine-tensors.ts';
-import { FlatThreads } from './flat-threads.ts';
+import { ElementwiseThreads } from './elementwise-threads.ts';
 import { gradientName } from './training-graph.ts';
 
 /**
@@ -31,7 +31,7 @@ export async function openCpuEngine(
     gradient: sharedFloats(total),
   };
   const { weight, mean, square, gradient: sum } = flats;
-  const threads = new FlatThreads(runtime.threads ?? availableParallelism());
+  const threads = new ElementwiseThreads(runtime.threads ?? availableParallelism());
   const part = (name: string, flat: Float32Array) => flat.subarray(...offsets.get(name)!);
   const views = (flat: Float32Array, rename = (name: string) => name): Record<string, Tensor> =>
     Object.fromEntries(

@@ -11,11 +11,10 @@ import { isPicture } from '../scoring/picture.ts';
 import { dicomStudies, pictureStudies, readableStudy } from '../scoring/readable-study.ts';
 import type { ReadableStudy } from '../scoring/readable-study.ts';
 import { loadSettings } from '../settings.ts';
-import { wholeNumber } from './arguments.ts';
-import { regularExpression } from './evaluate.ts';
+import { fraction, regularExpression, wholeNumber } from './arguments.ts';
 import { evaluationImages } from './evaluation-images.ts';
 import { filesIn } from './score.ts';
-import { fraction, printJson } from './train.ts';
+import { printJson } from './print-json.ts';
 
 interface CalibrateOptions {
   bundle: string;

@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import sharp from 'sharp';
 import { DicomPool } from '../../dicom/pool.ts';
 import type { Profile } from '../../inference/bundle/profiles.ts';
@@ -17,7 +17,7 @@ import { ensureShippedBundles } from '../data-folder/shipped-bundles.ts';
 import { isPicture } from '../scoring/picture.ts';
 import { dicomStudies } from '../scoring/readable-study.ts';
 import { loadSettings } from '../settings.ts';
-import { wholeNumber } from './arguments.ts';
+import { regularExpression, wholeNumber } from './arguments.ts';
 import { pictureCase, studyCases } from './evaluation-cases.ts';
 import type { EvaluatedSlice, EvaluationCase } from './evaluation-cases.ts';
 import { bmadFolders, evaluationImages } from './evaluation-images.ts';
@@ -86,15 +86,6 @@ export function evaluateCommand(): Command {
         await pool.close();
       }
     });
-}
-
-/** An option's value as a regular expression. */
-export function regularExpression(text: string): RegExp {
-  try {
-    return new RegExp(text, 'u');
-  } catch (error) {
-    throw new InvalidArgumentError((error as Error).message);
-  }
 }
 
 /** Everything that is found in the folders. Throws if one of them holds nothing that the profile scores. */

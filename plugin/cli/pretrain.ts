@@ -11,21 +11,19 @@ import { chooseRuntime } from '../../inference/provider-choice.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { loadSettings } from '../settings.ts';
 import { version } from '../version.ts';
-import { wholeNumber } from './arguments.ts';
-import { stepReport } from './step-report.ts';
+import { fraction, profileName, wholeNumber } from './arguments.ts';
+import { printJson } from './print-json.ts';
 import {
   addPictures,
   expectedTime,
-  fraction,
   noVerticalFlipOption,
   patientPatternOption,
   picturesOption,
-  printJson,
-  profileName,
   providerOption,
-  stopSignal,
   type RunOptions,
-} from './train.ts';
+} from './run-options.ts';
+import { stepReport } from './step-report.ts';
+import { stopSignal } from './stop-signal.ts';
 
 interface PretrainOptions extends RunOptions {
   model: PretrainingModelName;

@@ -16,10 +16,11 @@ import { retrainingArchives } from '../retraining/retraining-archives.ts';
 import { createRun, openRun, removeOldRuns, unfinishedRun } from '../retraining/run-folder.ts';
 import type { RunResult } from '../retraining/run-folder.ts';
 import { loadSettings } from '../settings.ts';
-import { wholeNumber } from './arguments.ts';
+import { fraction, profileName, wholeNumber } from './arguments.ts';
 import { withNodeOrDatabase } from './node-or-database.ts';
+import { printJson } from './print-json.ts';
 import { stepReport } from './step-report.ts';
-import { fraction, printJson, profileName, stopSignal } from './train.ts';
+import { stopSignal } from './stop-signal.ts';
 
 interface RetrainOptions {
   profile?: string;

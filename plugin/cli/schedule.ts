@@ -3,7 +3,7 @@ import { setPaused } from '../retraining/retrainings.ts';
 import { scheduleStates } from '../retraining/schedule.ts';
 import { loadSettings } from '../settings.ts';
 import { withNodeOrDatabase } from './node-or-database.ts';
-import { printJson } from './train.ts';
+import { printJson } from './print-json.ts';
 
 /** A schedule, from the API or from the database. */
 interface Listed {

@@ -1,5 +1,5 @@
 import type { StepRecord } from '../../training/run-log.ts';
-import { printJson } from './train.ts';
+import { printJson } from './print-json.ts';
 
 /** Steps whose mean time says how long the others will take. */
 const RECENT_STEPS = 20;

@@ -1,42 +1,26 @@
 import { join } from 'node:path';
-import { Command, InvalidArgumentError, Option } from 'commander';
-import { executionProviders } from '../../inference/execution-provider.ts';
-import type { ExecutionProvider } from '../../inference/execution-provider.ts';
+import { Command, Option } from 'commander';
 import { chooseRuntime } from '../../inference/provider-choice.ts';
-import { nameSchema } from '../../inference/bundle/schema.ts';
 import { lossNames } from '../../training/loss.ts';
 import type { LossName } from '../../training/loss.ts';
-import { normalPictures } from '../../training/pictures.ts';
-import { addSlices } from '../../training/slice-cache.ts';
 import { planTraining, timeStep, trainQfae } from '../../training/train-qfae.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { ensureShippedBundles } from '../data-folder/shipped-bundles.ts';
 import { loadSettings } from '../settings.ts';
 import { version } from '../version.ts';
-import { wholeNumber } from './arguments.ts';
+import { fraction, profileName, wholeNumber } from './arguments.ts';
+import { printJson } from './print-json.ts';
+import {
+  addPictures,
+  expectedTime,
+  noVerticalFlipOption,
+  patientPatternOption,
+  picturesOption,
+  providerOption,
+  type RunOptions,
+} from './run-options.ts';
 import { stepReport } from './step-report.ts';
-
-/** What `train` and `pretrain` are both told. */
-export interface RunOptions {
-  cache: string;
-  profile: string;
-  pictures?: string;
-  patientPattern?: RegExp;
-  run?: string;
-  epochs: number;
-  batchSize: number;
-  microBatch: number;
-  rate: number;
-  seed: number;
-  heldOut: number;
-  alpha: number;
-  checkpointEvery: number;
-  verticalFlip: boolean;
-  provider: 'auto' | ExecutionProvider;
-  threads?: number;
-  dryRun?: true;
-  json?: true;
-}
+import { stopSignal } from './stop-signal.ts';
 
 interface TrainOptions extends RunOptions {
   bundle?: string;
@@ -117,98 +101,4 @@ async function run(options: TrainOptions): Promise<void> {
   if (!made) console.error(`ended early; the same command goes on from ${training.runFolder}`);
   else if (options.json) printJson({ type: 'bundle', id: made.id });
   else console.log(`made ${made.id}; it scores once it is promoted`);
-}
-
-/** What a dry run says of a run's time. */
-export function expectedTime(
-  secondsPerStep: number,
-  totalSteps: number,
-  provider: ExecutionProvider,
-): string {
-  const hours = (secondsPerStep * totalSteps) / 3600;
-  return `${secondsPerStep.toPrecision(3)} s a step, tried just now with ${provider}: about ${hours.toPrecision(3)} h`;
-}
-
-export function picturesOption(): Option {
-  return new Option(
-    '--pictures <folder>',
-    'first add these normal pictures (a folder, or BMAD’s layout) to the cache',
-  );
-}
-
-export function providerOption(): Option {
-  return new Option(
-    '--provider <name>',
-    'where it is computed: the first of them that works, or the one named',
-  )
-    .choices(['auto', ...executionProviders])
-    .default('auto');
-}
-
-export function noVerticalFlipOption(): Option {
-  return new Option('--no-vertical-flip', 'for what is never upside down');
-}
-
-export function patientPatternOption(): Option {
-  return new Option(
-    '--patient-pattern <regex>',
-    'its first group is the patient in a picture’s name',
-  ).argParser(pattern);
-}
-
-/** Adds the pictures of `--pictures`, if any, to the slice cache. */
-export async function addPictures(options: {
-  cache: string;
-  pictures?: string;
-  patientPattern?: RegExp;
-}): Promise<void> {
-  if (options.pictures === undefined) return;
-  const pictures = normalPictures(options.pictures, options.patientPattern);
-  const { added, duplicates } = await addSlices(options.cache, pictures);
-  console.error(`${added} slices added to ${options.cache}, ${duplicates} were there`);
-}
-
-/** Aborted by SIGINT, SIGTERM and the end of the process that started this: the run then ends after its step. */
-export function stopSignal(): AbortSignal {
-  const stop = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM', 'disconnect'] as const) {
-    process.once(name, () => {
-      console.error('ending after this step');
-      stop.abort();
-    });
-  }
-  if (process.channel) {
-    // Listening for its end alone does not keep this process running, and nobody reads on when it has come.
-    process.channel.unref();
-    for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
-  }
-  return stop.signal;
-}
-
-/** One JSON line on stdout. */
-export function printJson(line: object): void {
-  process.stdout.write(`${JSON.stringify(line)}\n`);
-}
-
-/** An option's value as the name of a profile. */
-export function profileName(text: string): string {
-  if (!nameSchema.safeParse(text).success) {
-    throw new InvalidArgumentError('lower-case letters, digits and hyphens only');
-  }
-  return text;
-}
-
-/** An option's value as a number between 0 and 1. */
-export function fraction(text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && value < 1)) throw new InvalidArgumentError('not a number between 0 and 1');
-  return value;
-}
-
-function pattern(text: string): RegExp {
-  try {
-    return new RegExp(text);
-  } catch (error) {
-    throw new InvalidArgumentError((error as Error).message);
-  }
 }

@@ -8,7 +8,7 @@ import { bundleID, promote, promotedBundle } from '../../inference/bundle/regist
 import { verifyBundle } from '../../inference/bundle/verify.ts';
 import { rank, rankingMetrics } from '../../training/metrics/ranking.ts';
 import { wholeNumber } from '../cli/arguments.ts';
-import { stopSignal } from '../cli/train.ts';
+import { stopSignal } from '../cli/stop-signal.ts';
 import { ensureShippedBundles } from '../data-folder/shipped-bundles.ts';
 import { brainT1Demo } from './brain-t1-demo.ts';
 import { chestXrayDemo } from './chest-xray-demo.ts';

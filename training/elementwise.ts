@@ -1,26 +1,27 @@
-import type { AdamScalars } from './adam.ts';
-import { BETA2 } from './adam.ts';
+import { BETA2, type AdamScalars } from './adam.ts';
 
-/** Something that is done to each element of long arrays of one length. */
-export type FlatPass =
+type AdamArrays = Readonly<Record<'weight' | 'mean' | 'square' | 'gradient', Float32Array>>;
+
+/** An operation on each element of long arrays of one length. */
+export type Elementwise =
   | { readonly name: 'add'; readonly arrays: { readonly sum: Float32Array; readonly value: Float32Array } }
   | { readonly name: 'square sum'; readonly arrays: { readonly value: Float32Array } }
   | {
       readonly name: 'adam';
-      readonly arrays: Readonly<Record<'weight' | 'mean' | 'square' | 'gradient', Float32Array>>;
+      readonly arrays: AdamArrays;
       readonly scalars: AdamScalars;
     };
 
-/** Does a pass in this thread; returns the sum, where one is asked for, else 0. */
-export function runFlatPass(pass: FlatPass): number {
-  switch (pass.name) {
+/** Does an operation in this thread; returns the sum, where one is asked for, else 0. */
+export function runElementwise(operation: Elementwise): number {
+  switch (operation.name) {
     case 'add':
-      addTo(pass.arrays.sum, pass.arrays.value);
+      addTo(operation.arrays.sum, operation.arrays.value);
       return 0;
     case 'square sum':
-      return squareSum(pass.arrays.value);
+      return squareSum(operation.arrays.value);
     case 'adam':
-      adamInPlace(pass.arrays, pass.scalars);
+      adamInPlace(operation.arrays, operation.scalars);
       return 0;
   }
 }
@@ -45,12 +46,7 @@ function squareSum(values: Float32Array): number {
 
 /** The formulas of `adamStep`, in double precision. */
 function adamInPlace(
-  {
-    weight,
-    mean,
-    square,
-    gradient,
-  }: Readonly<Record<'weight' | 'mean' | 'square' | 'gradient', Float32Array>>,
+  { weight, mean, square, gradient }: AdamArrays,
   { beta1, meanShare, squareShare, stepSize, epsilon }: AdamScalars,
 ): void {
   const { sqrt } = Math;

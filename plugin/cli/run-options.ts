@@ -1,0 +1,77 @@
+import { Option } from 'commander';
+import { executionProviders } from '../../inference/execution-provider.ts';
+import type { ExecutionProvider } from '../../inference/execution-provider.ts';
+import { normalPictures } from '../../training/pictures.ts';
+import { addSlices } from '../../training/slice-cache.ts';
+import { regularExpression } from './arguments.ts';
+
+/** What `train` and `pretrain` are both told. */
+export interface RunOptions {
+  cache: string;
+  profile: string;
+  pictures?: string;
+  patientPattern?: RegExp;
+  run?: string;
+  epochs: number;
+  batchSize: number;
+  microBatch: number;
+  rate: number;
+  seed: number;
+  heldOut: number;
+  alpha: number;
+  checkpointEvery: number;
+  verticalFlip: boolean;
+  provider: 'auto' | ExecutionProvider;
+  threads?: number;
+  dryRun?: true;
+  json?: true;
+}
+
+export function picturesOption(): Option {
+  return new Option(
+    '--pictures <folder>',
+    'first add these normal pictures (a folder, or BMAD’s layout) to the cache',
+  );
+}
+
+export function providerOption(): Option {
+  return new Option(
+    '--provider <name>',
+    'where it is computed: the first of them that works, or the one named',
+  )
+    .choices(['auto', ...executionProviders])
+    .default('auto');
+}
+
+export function noVerticalFlipOption(): Option {
+  return new Option('--no-vertical-flip', 'for what is never upside down');
+}
+
+export function patientPatternOption(): Option {
+  return new Option(
+    '--patient-pattern <regex>',
+    'its first group is the patient in a picture’s name',
+  ).argParser(regularExpression);
+}
+
+/** Adds the pictures of `--pictures`, if any, to the slice cache. */
+export async function addPictures(options: {
+  cache: string;
+  pictures?: string;
+  patientPattern?: RegExp;
+}): Promise<void> {
+  if (options.pictures === undefined) return;
+  const pictures = normalPictures(options.pictures, options.patientPattern);
+  const { added, duplicates } = await addSlices(options.cache, pictures);
+  console.error(`${added} slices added to ${options.cache}, ${duplicates} were there`);
+}
+
+/** What a dry run says of a run's time. */
+export function expectedTime(
+  secondsPerStep: number,
+  totalSteps: number,
+  provider: ExecutionProvider,
+): string {
+  const hours = (secondsPerStep * totalSteps) / 3600;
+  return `${secondsPerStep.toPrecision(3)} s a step, tried just now with ${provider}: about ${hours.toPrecision(3)} h`;
+}
