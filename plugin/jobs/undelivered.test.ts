@@ -49,6 +49,7 @@ test('a result waits for an archive that is away, also beyond the end of the pro
     expect(chosen + chosenIn(node)).toBe(1);
     const found = await fetch(`${archive.dicomWebUrl}/studies/${study}/instances`);
     expect(await found.json()).toHaveLength(results.length);
+    await node.stop(); // a job removes its folders after the study is scored
     for (const name of ['work', 'undelivered']) expect(readdirSync(join(data, name))).toEqual([]);
   } finally {
     await node.stop();
