@@ -9,7 +9,7 @@ import { DicomPool } from '../../dicom/pool.ts';
 import { randomStream } from '../../fixtures/random.ts';
 import { writeCRImage, writeCTSeries } from '../../fixtures/dicom-series.ts';
 import { testPattern } from '../../fixtures/test-pattern.ts';
-import { promotedBundle } from '../../inference/bundle/registry.ts';
+import { addBundle, openBundle, promotedBundle } from '../../inference/bundle/registry.ts';
 import { setShadow, shadowBundle } from '../../inference/bundle/shadow.ts';
 import { ensureUntrained } from '../../inference/bundle/untrained.ts';
 import { OrthancArchive } from '../archive/orthanc.ts';
@@ -21,6 +21,7 @@ import { retrain } from './retrain.ts';
 import type { RetrainContext } from './retrain-context.ts';
 import { createRun, openRun, type RunResult } from './run-folder.ts';
 import { readStudies } from './study-record.ts';
+import { saltID } from './study-salt.ts';
 
 let folder: string;
 let root: string;
@@ -153,7 +154,14 @@ test('what cannot be trained with is said before training', async () => {
   await expect(run({ normal: { folder: mixed } }, { onStage })).rejects.toThrow(
     'mixed modalities: CR (1 studies), CT (1 studies); mixed planes: unknown (1 studies), axial (1 studies)',
   );
-  expect(begun).toEqual(['data set', 'data set']);
+  const { id: _, ...untrained } = await openBundle(root, 'untrained');
+  const provenance = { ...untrained.provenance, studyHashes: ['of a study'], studySalt: saltID('elsewhere') };
+  const elsewhere = await addBundle(root, { ...untrained, provenance });
+  const onIt = { normal: few, bundle: elsewhere.id, continue: true };
+  await expect(run(onIt, { onStage })).rejects.toThrow(
+    `bundle ${elsewhere.id} was made in another data folder: which of these studies it has seen cannot be told`,
+  );
+  expect(begun).toEqual(['data set', 'data set', 'data set']);
 }, 120_000);
 
 test('labels are asked of Orthanc; studies that a reader called abnormal are never normal', async () => {
