@@ -9,7 +9,7 @@ import { importVerifiedBundle } from '../inference/bundle/import-verified.ts';
 import { bundleIDs, promote, promotedBundle } from '../inference/bundle/registry.ts';
 import { clearShadow, setShadow, shadowBundle } from '../inference/bundle/shadow.ts';
 import { apiPath } from './api/router.ts';
-import { authorization } from './archive/dicomweb-archive.ts';
+import { authorization, causeOf } from './archive/dicomweb-archive.ts';
 
 /** The node does not give what it is asked for: a token is wrong, or there is no such bundle. */
 export class NodeRefusalError extends Error {
@@ -106,7 +106,7 @@ export class NodeBundles {
       dispatcher: this.#dispatcher,
       headers: authorization({ token }),
     }).catch((cause: unknown) => {
-      throw new Error(`the node does not answer at ${at}`, { cause });
+      throw new Error(`the node does not answer at ${at}: ${causeOf(cause)}`, { cause });
     });
     if (answer.ok) return answer;
     const { detail = '' } = (await answer.json().catch(() => ({}))) as { detail?: string };

@@ -1,8 +1,10 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import type { DicomJson } from '../dicom/dicom-json.ts';
+import { makeCertificate } from '../fixtures/certificate.ts';
 import { writeCTSeries } from '../fixtures/dicom-series.ts';
 import { startNodeProcess, startWorkerProcess } from '../fixtures/node-process.ts';
 import { startPostgres } from '../fixtures/postgres.ts';
@@ -20,7 +22,7 @@ const comprehensive3D = '1.2.840.10008.5.1.4.1.1.88.34';
 const studies = 8;
 
 describeWith(
-  ['/usr/lib/postgresql'],
+  ['/usr/lib/postgresql', 'openssl'],
   'two workers beside a node that does not score itself and asks who they are',
   () => {
     test('share the queue; of what a killed one left, the other loses nothing and doubles nothing', async () => {
@@ -124,8 +126,11 @@ describeWith(
       }
     }, 600_000);
 
-    test('score with the bundles of a node that asks who they are; a wrong token is told', async () => {
+    test('score with the bundles of a node that encrypts and asks who they are; what it refuses is told', async () => {
       const folder = mkdtempSync(join(tmpdir(), 'qfae-worker-bundle-'));
+      const { certificateFile, keyFile } = makeCertificate(folder, 'node', 'IP:127.0.0.1');
+      const trusted = getCACertificates();
+      setDefaultCACertificates([...trusted, readFileSync(certificateFile, 'utf8')]); // for what the test asks
       const server = await startPostgres();
       const closers: (() => Promise<unknown>)[] = [() => server.remove()];
       try {
@@ -135,6 +140,8 @@ describeWith(
           QFAE_ACCESS_AUTHENTICATION: 'on',
           QFAE_ARRIVAL_QUIET_SECONDS: '0.5',
           QFAE_JOBS_WORK: 'false',
+          QFAE_HTTP_TLS_CERTIFICATE_FILE: certificateFile,
+          QFAE_HTTP_TLS_KEY_FILE: keyFile,
         });
         closers.push(() => node.stop());
         const database = await openPostgres(server.url, createLog('silent'));
@@ -143,9 +150,11 @@ describeWith(
           (await createToken(tokenFolder(node.data), { name, roles })).token;
         const { id: _, ...untrained } = await openBundle(node.data, 'untrained');
         const { id } = await addBundle(node.data, { ...untrained, name: 'only-at-the-node' });
-        const startWorker = (nodeToken: string) =>
+        const trust = { NODE_EXTRA_CA_CERTS: certificateFile };
+        const startWorker = (nodeToken: string, environment: Record<string, string> = trust) =>
           startWorkerProcess({
             ...common,
+            ...environment,
             QFAE_NODE_URL: node.url,
             QFAE_NODE_TOKEN: nodeToken,
             QFAE_DATA: join(folder, 'worker'),
@@ -156,7 +165,14 @@ describeWith(
         await expect(startWorker(await token('sender', 'sender'))).rejects.toThrow(
           /403 .*needs the role reader/,
         );
-        const worker = await startWorker(await token('worker', 'reader', 'sender'));
+        const workerToken = await token('worker', 'reader', 'sender');
+        const trustless = await startWorker(workerToken, {});
+        expect(JSON.stringify(trustless.log())).toMatch(
+          /the node does not answer at https:.*: DEPTH_ZERO_SELF_SIGNED_CERT/,
+        );
+        await trustless.stop();
+        expect(await bundleIDs(trustless.data)).not.toContain(id);
+        const worker = await startWorker(workerToken);
         closers.push(() => worker.stop());
         expect(await bundleIDs(worker.data)).toContain(id);
 
@@ -184,6 +200,7 @@ describeWith(
         const reports = present.filter((object) => object['00080016'].Value![0] === comprehensive3D);
         expect(reports).toHaveLength(1);
       } finally {
+        setDefaultCACertificates(trusted);
         for (const close of closers.reverse()) await close().catch(() => undefined);
         rmSync(folder, { recursive: true });
       }

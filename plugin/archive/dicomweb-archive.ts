@@ -224,7 +224,7 @@ function reasonOf(request: FetchRequest): string {
 }
 
 /** `fetch` hides what went wrong behind "fetch failed". */
-function causeOf(error: unknown): string {
+export function causeOf(error: unknown): string {
   const cause = error instanceof Error ? (error.cause ?? error) : error;
   return cause instanceof Error ? ((cause as NodeJS.ErrnoException).code ?? cause.message) : String(cause);
 }

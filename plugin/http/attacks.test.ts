@@ -1,4 +1,4 @@
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,6 +8,7 @@ import { connect } from 'node:tls';
 import { promisify } from 'node:util';
 import { constants, deflateRawSync, gzipSync } from 'node:zlib';
 import { Agent, fetch, type RequestInit } from 'undici';
+import { makeCertificate } from '../../fixtures/certificate.ts';
 import { writeCRImage } from '../../fixtures/dicom-series.ts';
 import { startNodeProcess, type NodeProcess } from '../../fixtures/node-process.ts';
 import { describeWith } from '../../fixtures/required-program.ts';
@@ -26,24 +27,7 @@ describeWith(['openssl'], 'a node that asks who it is, by TLS', () => {
 
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'qfae-attacks-'));
-    const [certificateFile, keyFile] = [join(folder, 'certificate.pem'), join(folder, 'key.pem')];
-    const subject = ['-subj', '/CN=node.example', '-addext', 'subjectAltName=DNS:node.example'];
-    execFileSync(
-      'openssl',
-      [
-        'req',
-        '-x509',
-        '-newkey',
-        'rsa:2048',
-        '-nodes',
-        '-keyout',
-        keyFile,
-        '-out',
-        certificateFile,
-        ...subject,
-      ],
-      { stdio: 'ignore' },
-    );
+    const { certificateFile, keyFile } = makeCertificate(folder, 'node', 'DNS:node.example');
     const data = join(folder, 'data');
     for (const role of ['reader', 'sender', 'admin'] as const) {
       tokens[role] = (await createToken(tokenFolder(data), { name: role, roles: [role] })).token;

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFileSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:https';
@@ -8,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from 'node:tls';
 import { pino } from 'pino';
+import { makeCertificate } from '../../fixtures/certificate.ts';
 import { describeWith } from '../../fixtures/required-program.ts';
 import { readCertificate, renewCertificate } from './certificate.ts';
 
@@ -19,14 +19,6 @@ describeWith(['openssl'], 'the certificate of a running server', () => {
   const told: string[] = [];
   const stop = new AbortController();
 
-  const make = (name: string) => {
-    const files = [join(folder, `${name}.pem`), join(folder, `${name}-key.pem`)] as const;
-    const output = ['-out', files[0], '-keyout', files[1], '-subj', `/CN=${name}`];
-    execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', ...output], {
-      stdio: 'ignore',
-    });
-    return files;
-  };
   /** A file's time has to change: two writes may come within one tick of the file system's clock. */
   let seconds = 1_700_000_000;
   const lay = (from: string, to: string) => {
@@ -37,9 +29,9 @@ describeWith(['openssl'], 'the certificate of a running server', () => {
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'qfae-certificate-'));
     tls = { certificateFile: join(folder, 'now.pem'), keyFile: join(folder, 'now-key.pem') };
-    const [certificate, key] = make('first');
-    lay(certificate, tls.certificateFile);
-    lay(key, tls.keyFile);
+    const first = makeCertificate(folder, 'first', 'IP:127.0.0.1');
+    lay(first.certificateFile, tls.certificateFile);
+    lay(first.keyFile, tls.keyFile);
     server = createServer(readCertificate(tls)).listen(0, '127.0.0.1');
     await once(server, 'listening');
     const log = pino({}, { write: (line: string) => told.push((JSON.parse(line) as { msg: string }).msg) });
@@ -71,11 +63,11 @@ describeWith(['openssl'], 'the certificate of a running server', () => {
 
   test('is taken over when its files are renewed; until they fit, the old one serves', async () => {
     expect(await nameNow()).toBe('first');
-    const [certificate, key] = make('second');
-    lay(certificate, tls.certificateFile); // its key is to follow
+    const second = makeCertificate(folder, 'second', 'IP:127.0.0.1');
+    lay(second.certificateFile, tls.certificateFile); // its key is to follow
     await until('the renewed certificate cannot be used');
     expect(await nameNow()).toBe('first');
-    lay(key, tls.keyFile);
+    lay(second.keyFile, tls.keyFile);
     await until('the renewed certificate is in use');
     expect(await nameNow()).toBe('second');
 
