@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { pgBouncer, startPgBouncer, type PgBouncer } from '../../fixtures/pgbouncer.ts';
 import { startPostgres, type Postgres } from '../../fixtures/postgres.ts';
 import { describeWith } from '../../fixtures/required-program.ts';
 import { createLog } from '../log.ts';
@@ -7,8 +8,8 @@ import { DatabaseInUseError, lockForNode } from './node-lock.ts';
 describeWith(['/usr/lib/postgresql'], 'a PostgreSQL server', () => {
   let server: Postgres;
   const lost: string[] = [];
-  const lock = (holder: string) =>
-    lockForNode(server.url, holder, createLog('silent'), (error) => {
+  const lock = (holder: string, url = server.url) =>
+    lockForNode(url, holder, createLog('silent'), (error) => {
       lost.push(`${holder}: ${error.message}`);
     });
 
@@ -66,5 +67,28 @@ describeWith(['/usr/lib/postgresql'], 'a PostgreSQL server', () => {
     while (lost.length === 0) await sleep(100);
     expect(lost).toEqual([expect.stringMatching(/^a: another node has the database: qfae node b/)]);
     await Promise.all([one.release(), other.release()]);
+  });
+
+  describeWith([pgBouncer], 'behind a pool', () => {
+    const pools: PgBouncer[] = [];
+    const pool = async (mode: 'session' | 'transaction') => {
+      pools.push(await startPgBouncer(server, mode));
+      return pools.at(-1)!;
+    };
+
+    afterAll(async () => {
+      for (const each of pools) await each.stop();
+    });
+
+    test('of sessions has one node; one of transactions, which gives the lock to every node, has none', async () => {
+      const sessions = await pool('session');
+      const one = await lock('a', sessions.url);
+      await expect(lock('b', sessions.url)).rejects.toThrow('another node has the database: qfae node a');
+      await one.release();
+      const transactions = await pool('transaction');
+      await expect(lock('a', transactions.url)).rejects.toThrow(/^database\.url: .* pool_mode = session/);
+      const direct = await lock('a');
+      await direct.release();
+    });
   });
 });

@@ -11,7 +11,8 @@ export class DatabaseInUseError extends Error {
 const nodeLock = 7_386_533;
 
 /** A machine that vanished is given up by the server after this time, and its lock with it. */
-const keepalives = '-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3';
+const keepalives =
+  'set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3';
 
 const retryMs = 2000;
 
@@ -22,7 +23,7 @@ const retryMs = 2000;
  *
  * @param holder what others are told of who has it
  * @param onLost called if another node took it meanwhile: then this one must end.
- * @throws DatabaseInUseError if another node has it.
+ * @throws DatabaseInUseError if another node has it; Error if connections of this URL share sessions.
  */
 export async function lockForNode(
   url: string,
@@ -63,17 +64,34 @@ export async function lockForNode(
   };
 }
 
+/** Takes the lock, and sees that it keeps a second connection away. */
 async function takeLock(url: string, holder: string): Promise<pg.Client> {
+  const client = await tryLock(url, holder);
+  try {
+    const second = await tryLock(url, holder);
+    await second.query('select pg_advisory_unlock_all()'); // the pool keeps the session
+    await second.end();
+    throw new Error(
+      'database.url: two connections share a session, so nothing keeps a second node from the database. Give the server itself, or a pool of sessions, not of transactions (PgBouncer: pool_mode = session)',
+    );
+  } catch (error) {
+    if (error instanceof DatabaseInUseError) return client;
+    await client.end().catch(() => undefined);
+    throw error;
+  }
+}
+
+async function tryLock(url: string, holder: string): Promise<pg.Client> {
   const client = new pg.Client({
     connectionString: url,
     keepAlive: true,
     connectionTimeoutMillis: 10_000,
-    options: keepalives,
     application_name: `qfae node ${holder}`,
   });
   client.on('error', () => undefined); // whoever waits for its end hears of it
   try {
     await client.connect();
+    await client.query(keepalives);
     const { rows } = await client.query<{ taken: boolean; other: string | null; address: string | null }>(
       `select pg_try_advisory_lock($1) as taken, application_name as other, host(client_addr) as address
        from (select) as this left join (pg_locks join pg_stat_activity using (pid)) on locktype = 'advisory'
