@@ -21,7 +21,10 @@ export function viewerRoots(
   const relayed = [...archives.values()].filter((archive) => 'get' in archive);
   return new Map([
     [localArchiveName, dicomWebPath],
-    ...relayed.map(({ name }): [string, string] => [name, roots[name] ?? relayedRoot(name)]),
+    ...relayed.map(({ name }): [string, string] => [
+      name,
+      roots[name]?.replace(/\/$/, '') ?? relayedRoot(name),
+    ]),
   ]);
 }
 
