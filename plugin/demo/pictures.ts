@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium, type Page } from 'playwright-core';
@@ -7,17 +7,21 @@ import { writeMRSeries } from '../../fixtures/dicom-series.ts';
 import { sampleStudies } from '../../fixtures/head-studies.ts';
 import { startNodeProcess } from '../../fixtures/node-process.ts';
 import { stow } from '../../fixtures/stow.ts';
-import { scoredStudy } from '../../fixtures/worklist.ts';
+import { scoredStudy, type WorklistEntry } from '../../fixtures/worklist.ts';
 
+const secondaryCapture = '1.2.840.10008.5.1.4.1.1.7';
 const folder = join(import.meta.dirname, '../../fixtures/pictures');
 
-/** Makes the README's pictures of the dashboard anew: a node with the two sample studies, seen by Chromium. */
+/**
+ * Makes the README's pictures anew: a node with the two sample studies, a heatmap of its own and its dashboard as
+ * Chromium shows it.
+ */
 async function pictures(): Promise<void> {
   const node = await startNodeProcess({ QFAE_ARRIVAL_QUIET_SECONDS: '1', QFAE_BUNDLE: 'brain-t1-demo' });
   const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
   const files = await mkdtemp(join(tmpdir(), 'qfae-pictures-'));
   try {
-    let last = '';
+    let last: WorklistEntry | undefined;
     for (const [name, study] of Object.entries(sampleStudies())) {
       const attributes = { StudyDescription: `Sample head, ${name}` };
       const series = await writeMRSeries(join(files, name), study, { name, attributes });
@@ -25,15 +29,17 @@ async function pictures(): Promise<void> {
         node.dicomWebUrl,
         series.map(({ bytes }) => bytes),
       );
-      last = series[0].studyInstanceUID;
-      await scoredStudy(node.url, last, undefined, 600);
+      last = await scoredStudy(node.url, series[0].studyInstanceUID, undefined, 600);
     }
+    const heatmap = last!.results.find(({ sopClassUID }) => sopClassUID === secondaryCapture)!;
+    const rendered = await fetch(`${node.url}${heatmap.url!}/rendered`, { headers: { accept: 'image/png' } });
+    await writeFile(join(folder, 'heatmap.png'), rendered.body!);
     const page = await browser.newPage({ viewport: { width: 1280, height: 940 } });
     await page.goto(`${node.url}/`);
     await page.getByText('2 studies').waitFor();
     await page.waitForLoadState('networkidle');
     await take(page, 'worklist', 480);
-    await page.goto(`${node.url}/#/study/local/${last}`);
+    await page.goto(`${node.url}/#/study/local/${last!.studyInstanceUID}`);
     await page.getByRole('heading', { name: /^Slice/ }).waitFor();
     await page.waitForLoadState('networkidle');
     await take(page, 'study', 940);
