@@ -47,3 +47,27 @@ export async function openPeak({ precision, ...options }: PeakOptions) {
     close: () => session.close(),
   };
 }
+
+/** Medians over the runs of something that is timed. */
+export interface PeakShare {
+  gflops: number;
+  /** Of one large matrix product: the mean of what it reaches before and after a run. */
+  peakGflops: number;
+  /** Of the peak about the same run: how fast the machine is changes from one to the next. */
+  shareOfPeak: number;
+}
+
+/** The rates of runs, in GFLOPS, against the peak about each. */
+export function againstPeak(rates: readonly number[], peaks: readonly number[]): PeakShare {
+  return {
+    gflops: median(rates),
+    peakGflops: median(peaks),
+    shareOfPeak: median(rates.map((rate, run) => rate / peaks[run])),
+  };
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length / 2;
+  return (sorted[Math.floor(middle - 0.5)] + sorted[Math.floor(middle)]) / 2;
+}

@@ -2,12 +2,15 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { importBundle } from '../../inference/bundle/bundle-archive.ts';
+import { threshold } from '../../inference/calibration.ts';
+import { calibrationOf } from '../../inference/bundle/schema.ts';
 import type { ExecutionProvider } from '../../inference/execution-provider.ts';
 import { Scorer } from '../../inference/scorer.ts';
 import type { Precision } from '../../inference/scoring-graph.ts';
 import { rank, rankingMetrics } from '../../training/metrics/ranking.ts';
 import { shippedFolder } from '../data-folder/shipped-bundles.ts';
 import { brainT1Demo } from '../demo/brain-t1-demo.ts';
+import { median } from './peak.ts';
 
 /** Of each test study, every so manieth slice is scored. */
 const EVERY = 4;
@@ -16,6 +19,7 @@ const EVERY = 4;
 export interface ScoreDeviation {
   /** Of a slice's score from that in float32, as a part of it. */
   medianDeviation: number;
+  /** The same as a part of the bundle's threshold: scores far below it are near zero. */
   largestDeviation: number;
   /** Slices with a lesion against slices of healthy heads. */
   auroc: number;
@@ -43,11 +47,12 @@ export async function scoreDeviation(
       }
     }
     const [exact, others] = scores;
-    const deviations = others.map((score, i) => Math.abs(score / exact[i] - 1)).sort((a, b) => a - b);
+    const { scores: normal, alpha } = calibrationOf(scorers[0].bundle);
+    const deviations = others.map((score, i) => Math.abs(score - exact[i]));
     const auroc = (scores: number[]) => rankingMetrics(rank(scores, labels)).auroc;
     return {
-      medianDeviation: deviations[Math.floor(deviations.length / 2)],
-      largestDeviation: deviations.at(-1)!,
+      medianDeviation: median(deviations.map((deviation, i) => deviation / exact[i])),
+      largestDeviation: Math.max(...deviations) / threshold(normal, alpha),
       auroc: auroc(others),
       float32Auroc: auroc(exact),
     };

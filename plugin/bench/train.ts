@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { modelConfig, tasks } from '../../inference/model/presets.ts';
-import { openPeak } from './peak.ts';
+import { againstPeak, median, openPeak, type PeakShare } from './peak.ts';
 import { randomWeights } from './random-weights.ts';
 
 /**
@@ -40,17 +40,12 @@ export interface StepBench {
   rssBytes: number;
 }
 
-export interface TrainBench extends Omit<StepBench, 'seconds'> {
+export interface TrainBench extends Omit<StepBench, 'seconds'>, PeakShare {
   part: TrainPart;
   batch: number;
   checkpointing: boolean;
   /** The median, as the other figures of steps. */
   secondsPerStep: number;
-  gflops: number;
-  /** Of one large matrix product: the mean of what it reaches before and after a step. */
-  peakGflops: number;
-  /** Of the peak about the same step: how fast the machine is changes from one to the next. */
-  shareOfPeak: number;
 }
 
 /** Times training of the full-size brain-mri model on random weights, each part in a process of its own. */
@@ -74,9 +69,7 @@ export async function benchTrain({ parts, ...rest }: TrainBenchOptions): Promise
       results.push({
         ...{ part, batch, checkpointing, gflop, rssBytes },
         secondsPerStep: median(seconds),
-        gflops: median(rates),
-        peakGflops: median(peaksAbout),
-        shareOfPeak: median(rates.map((rate, step) => rate / peaksAbout[step])),
+        ...againstPeak(rates, peaksAbout),
       });
     }
     return results;
@@ -102,10 +95,4 @@ async function timePart(
   const [code] = (await once(child, 'exit')) as [number | null];
   if (!result) throw new Error(`the process that times ${part} ended with code ${code}`);
   return result;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length / 2;
-  return (sorted[Math.floor(middle - 0.5)] + sorted[Math.floor(middle)]) / 2;
 }
