@@ -107,7 +107,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     closers.push(() => queue.close(stopTimeoutMs));
     if (settings.jobs.work) {
       await queue.work(
-        scoreStudyJob({
+        await scoreStudyJob({
           settings,
           database,
           archives: sources,

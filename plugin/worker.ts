@@ -84,7 +84,7 @@ export async function startWorker(settings: Settings, log: Logger): Promise<{ st
     const queue = await JobQueue.open({ database, log, settings: settings.jobs, worker });
     closers.push(() => queue.close(stopTimeoutMs));
     await queue.work(
-      scoreStudyJob({
+      await scoreStudyJob({
         settings,
         database,
         archives: sources,

@@ -70,12 +70,15 @@ export interface ScoreStudyContext {
 /**
  * The job: ask the archive what it holds of a study, fetch the series that fits, score it, write the result
  * objects beside the study, and see by query that they are there. Every step can be repeated: UIDs and bytes of
- * the result depend on the scoring's row only.
+ * the result depend on the scoring's row only. Undelivered results that nobody waits for are removed now, and before
+ * each job.
  */
-export function scoreStudyJob(context: ScoreStudyContext): ScoreStudy {
+export async function scoreStudyJob(context: ScoreStudyContext): Promise<ScoreStudy> {
   const undelivered = new UndeliveredResults(context.database, context.undelivered);
+  await undelivered.tidy();
   return async (scoringID, { last, signal }) => {
     const { database } = context;
+    await undelivered.tidy();
     const begun = await beginRun(database, scoringID, context.worker);
     if (!begun) return;
     const { scoring, run } = begun;
@@ -89,8 +92,10 @@ export function scoreStudyJob(context: ScoreStudyContext): ScoreStudy {
     };
     try {
       await mkdir(folder, { recursive: true });
-      await new StudyScoring(context, undelivered, scoring, run, folder, enter, signal, log).run();
+      const study = new StudyScoring(context, undelivered, scoring, run, folder, enter, signal, log);
+      await study.run();
       await undelivered.forget(scoringID);
+      await study.scoreInShadow();
     } catch (error) {
       if (error instanceof RunLostError) {
         await undelivered.forget(scoringID);
@@ -204,7 +209,32 @@ class StudyScoring {
       { bundle: plan.bundle, slices: slices.length, objects: objects.length, ...score },
       'study is scored',
     );
-    if (this.#scored) await this.#scoreInShadow(this.#scored.bundle, this.#scored.series);
+  }
+
+  /**
+   * Lets the candidate of the profile, if one is in shadow, score the slices that this run scored. What it fails in is
+   * only logged.
+   */
+  async scoreInShadow(): Promise<void> {
+    if (!this.#scored) return;
+    const { series } = this.#scored;
+    const { profile } = this.#scored.bundle;
+    const { database, pool, settings, shadowScorers } = this.#context;
+    let id: string | undefined;
+    try {
+      id = await shadowBundle(settings.data, profile.name);
+      if (id === undefined) return;
+      const scorer = await shadowScorers.get(id);
+      if (JSON.stringify(scorer.bundle.profile) !== JSON.stringify(profile)) {
+        throw new Error('its profile is another: it would score other slices');
+      }
+      const report = () => Promise.resolve();
+      const { study } = await scoreSeries(pool, scorer, series, { slices: 'off', report }, this.#signal);
+      await keepShadowScore(database, this.#scoring.id, { bundle: id, score: study });
+      this.#log.info({ bundle: id, ...study }, 'study is scored in shadow');
+    } catch (error) {
+      this.#log.error({ bundle: id, error }, 'scoring in shadow failed');
+    }
   }
 
   /** Fetches, chooses and scores a series; undefined where the scoring has come to its end without a result. */
@@ -286,26 +316,6 @@ class StudyScoring {
     };
     await this.#undelivered.keep(this.#scoring.id, made);
     return made;
-  }
-
-  /** Lets the candidate of the profile, if one is in shadow, score the same slices. What it fails in is only logged. */
-  async #scoreInShadow({ profile }: Bundle, series: SelectedSeries): Promise<void> {
-    const { database, pool, settings, shadowScorers } = this.#context;
-    let id: string | undefined;
-    try {
-      id = await shadowBundle(settings.data, profile.name);
-      if (id === undefined) return;
-      const scorer = await shadowScorers.get(id);
-      if (JSON.stringify(scorer.bundle.profile) !== JSON.stringify(profile)) {
-        throw new Error('its profile is another: it would score other slices');
-      }
-      const report = () => Promise.resolve();
-      const { study } = await scoreSeries(pool, scorer, series, { slices: 'off', report }, this.#signal);
-      await keepShadowScore(database, this.#scoring.id, { bundle: id, score: study });
-      this.#log.info({ bundle: id, ...study }, 'study is scored in shadow');
-    } catch (error) {
-      this.#log.error({ bundle: id, error }, 'scoring in shadow failed');
-    }
   }
 
   /** What the rules in force say is to be done, as far as the archive tells what the study is. */

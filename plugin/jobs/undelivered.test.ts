@@ -1,10 +1,12 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writeCTSeries } from '../../fixtures/dicom-series.ts';
 import { startNodeProcess, type NodeProcess } from '../../fixtures/node-process.ts';
 import { stow } from '../../fixtures/stow.ts';
 import { scoredStudy, worklistEntry } from '../../fixtures/worklist.ts';
+import { openEmbeddedDatabase } from '../database/database.ts';
+import { scoreStudyJob, type ScoreStudyContext } from './score-study.ts';
 
 /** How often a node fetched a study and chose of it what it scores. */
 const chosenIn = (node: NodeProcess) => node.log().filter(({ msg }) => msg === 'series is chosen').length;
@@ -57,3 +59,39 @@ test('a result waits for an archive that is away, also beyond the end of the pro
     rmSync(folder, { recursive: true });
   }
 }, 600_000);
+
+test('what nobody waits for, and the oldest of too much, is removed at the start and before each job', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'qfae-undelivered-'));
+  const database = await openEmbeddedDatabase(join(folder, 'database'));
+  try {
+    const undelivered = join(folder, 'undelivered');
+    const made = async (state: string, count: number) => {
+      const rows = await database.query<{ id: string }>(
+        `insert into scoring (archive, study_instance_uid, requested_at, state)
+         select 'local', n::text, now(), $1 from generate_series(1, $2::int) n returning id`,
+        [state, count],
+      );
+      for (const { id } of rows) {
+        mkdirSync(join(undelivered, id), { recursive: true });
+        writeFileSync(join(undelivered, id, 'result.json'), '{}');
+      }
+      return rows.map(({ id }) => id).sort();
+    };
+    const [queued] = await made('queued', 1);
+    await made('cancelled', 1);
+    mkdirSync(join(undelivered, 'of another database'));
+    const context = { database, undelivered, worker: 'test' } as ScoreStudyContext;
+    const job = await scoreStudyJob(context);
+    expect(readdirSync(undelivered)).toEqual([queued]);
+
+    await database.query("update scoring set state = 'cancelled' where id = $1", [queued]);
+    const [oldest] = await made('running', 1);
+    utimesSync(join(undelivered, oldest), 1, 1);
+    const others = await made('queued', 32);
+    await job(queued, { last: false, signal: new AbortController().signal });
+    expect(readdirSync(undelivered).sort()).toEqual(others);
+  } finally {
+    await database.close();
+    rmSync(folder, { recursive: true });
+  }
+}, 300_000);

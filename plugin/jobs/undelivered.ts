@@ -73,7 +73,7 @@ export class UndeliveredResults {
     );
   }
 
-  /** Keeps a result until it is forgotten; of all others, those that nobody waits for and the oldest go. */
+  /** Keeps a result until it is forgotten, or `tidy` finds that nobody waits for it. */
   async keep(scoringID: string, made: MadeResult): Promise<void> {
     for (const { file } of made.objects) {
       await using handle = await open(file, 'r+');
@@ -82,7 +82,6 @@ export class UndeliveredResults {
     await writeAtomically(join(this.folderOf(scoringID), description), (file) =>
       file.writeFile(JSON.stringify(made)),
     );
-    await this.#makeRoom();
   }
 
   /** Removes what was made for a scoring, finished or not. */
@@ -90,7 +89,11 @@ export class UndeliveredResults {
     await rm(this.folderOf(scoringID), { recursive: true, force: true });
   }
 
-  async #makeRoom(): Promise<void> {
+  /**
+   * Removes what nobody waits for any more, as that of jobs that were cancelled, and, of what waits, the oldest where
+   * there is too much. Not while a job runs in this process.
+   */
+  async tidy(): Promise<void> {
     const kept = await readdir(this.#folder);
     const waiting = await this.#database.query<{ id: string }>(
       "select id from scoring where id::text = any($1) and state in ('queued', 'running')",
