@@ -1,3 +1,4 @@
+import { workerData } from 'node:worker_threads';
 import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { decodeFrame, encodedFrame } from './decoding/frame.ts';
 import { readGreySlice, type SliceOptions } from './decoding/grey-slice.ts';
@@ -6,7 +7,7 @@ import { reducedSlice } from './decoding/reduced-slice.ts';
 import { frameHistogram, type CountedPixels } from './decoding/value-histogram.ts';
 import { FileSource } from './reading/byte-source.ts';
 import { DicomError } from './reading/dicom-error.ts';
-import { readBulkData, readInstance, type Instance } from './reading/part10.ts';
+import { readBulkData, readInstance, type Instance, type ReadingLimits } from './reading/part10.ts';
 import type { WorkerAnswer } from './worker-pool.ts';
 import { nativeCopyHead, nativePixels } from './writing/native-copy.ts';
 
@@ -40,7 +41,8 @@ let last: { version: string; instance: Instance } | undefined;
 
 /** Frames of one object are asked for one after the other: its header is parsed once. */
 function openInstance(file: FileSource): Instance {
-  if (last?.version !== file.version) last = { version: file.version, instance: readInstance(file) };
+  if (last?.version !== file.version)
+    last = { version: file.version, instance: readInstance(file, workerData as ReadingLimits) };
   const { instance } = last;
   return instance.syntax.deflated ? instance : { ...instance, source: file };
 }

@@ -5,7 +5,7 @@ import type { ReducedSlice } from './decoding/reduced-slice.ts';
 import type { CountedPixels, FrameHistogram } from './decoding/value-histogram.ts';
 import type { Window } from './decoding/voi-lut.ts';
 import type { DicomTask } from './dicom-worker.ts';
-import type { InstanceHeader } from './reading/part10.ts';
+import type { InstanceHeader, ReadingLimits } from './reading/part10.ts';
 import type { Slice } from './slice.ts';
 import type { NativeCopyHead } from './writing/native-copy.ts';
 import { WorkerPool, type WorkerPoolOptions } from './worker-pool.ts';
@@ -14,6 +14,8 @@ export type { DecodedFrame, EncodedFrame, InstanceHeader, Picture, ReducedSlice,
 
 /** Native pixels are copied in pieces of so many bytes: a multiple of every sample. */
 const pieceBytes = 2 ** 21;
+
+export type DicomPoolOptions = Omit<WorkerPoolOptions, 'workerData'> & Pick<ReadingLimits, 'inflatedBytes'>;
 
 /**
  * Reads DICOM files in worker threads: nothing that parses foreign bytes runs on the calling thread. Every
@@ -28,8 +30,9 @@ const pieceBytes = 2 ** 21;
 export class DicomPool {
   readonly #workers: WorkerPool<DicomTask, unknown>;
 
-  constructor(options: WorkerPoolOptions = {}) {
-    this.#workers = new WorkerPool(new URL('dicom-worker.ts', import.meta.url), options);
+  constructor({ inflatedBytes, ...options }: DicomPoolOptions = {}) {
+    const workerData: ReadingLimits = { ...(inflatedBytes !== undefined && { inflatedBytes }) };
+    this.#workers = new WorkerPool(new URL('dicom-worker.ts', import.meta.url), { ...options, workerData });
   }
 
   /** Everything but bulk data, which is not read from the disk either. */

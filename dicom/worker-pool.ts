@@ -11,6 +11,8 @@ export interface WorkerPoolOptions {
   threads?: number;
   /** Time that one task may run, in milliseconds; 60 s by default. Waiting for a thread does not count. */
   timeoutMs?: number;
+  /** What each thread finds as its `workerData`. */
+  workerData?: unknown;
 }
 
 /**
@@ -25,7 +27,10 @@ export class WorkerPool<Task, Result> {
   #running = 0;
 
   /** @param worker the module whose default export runs a task and resolves to a `WorkerAnswer` */
-  constructor(worker: URL, { threads = availableParallelism(), timeoutMs = 60_000 }: WorkerPoolOptions = {}) {
+  constructor(
+    worker: URL,
+    { threads = availableParallelism(), timeoutMs = 60_000, workerData }: WorkerPoolOptions = {},
+  ) {
     this.#threads = threads;
     this.#timeoutMs = timeoutMs;
     this.#pool = new Piscina({
@@ -33,6 +38,7 @@ export class WorkerPool<Task, Result> {
       minThreads: 1,
       maxThreads: threads,
       idleTimeout: 30_000,
+      workerData,
     });
   }
 

@@ -86,7 +86,11 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     const database = await openDatabase(settings, folder, log, fail);
     closers.push(() => database.close());
     const { threads, timeoutSeconds } = settings.decoding;
-    const pool = new DicomPool({ threads, timeoutMs: timeoutSeconds * 1000 });
+    const pool = new DicomPool({
+      threads,
+      timeoutMs: timeoutSeconds * 1000,
+      inflatedBytes: settings.limits.instanceBytes,
+    });
     closers.push(() => pool.close());
 
     const store = new InstanceStore(database, folder.instances);

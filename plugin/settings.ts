@@ -237,7 +237,7 @@ const singleSettings = z.strictObject({
     .prefault({}),
   limits: z
     .strictObject({
-      /** Largest DICOM object that STOW-RS accepts, in bytes. */
+      /** Largest DICOM object that STOW-RS and C-STORE accept, in bytes; of a deflated one also its data set, inflated. */
       instanceBytes: z
         .number()
         .int()

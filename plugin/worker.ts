@@ -71,7 +71,11 @@ export async function startWorker(settings: Settings, log: Logger): Promise<{ st
     const database = await openPostgres(url, log);
     closers.push(() => database.close());
     const { threads, timeoutSeconds } = settings.decoding;
-    const pool = new DicomPool({ threads, timeoutMs: timeoutSeconds * 1000 });
+    const pool = new DicomPool({
+      threads,
+      timeoutMs: timeoutSeconds * 1000,
+      inflatedBytes: settings.limits.instanceBytes,
+    });
     closers.push(() => pool.close());
 
     const index = new InstanceStore(database, folder.instances);

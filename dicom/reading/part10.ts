@@ -45,17 +45,27 @@ export interface Instance {
 const fileMetaOffset = 132;
 const fileMetaEncoding: Encoding = { explicit: true, bigEndian: false };
 /** A deflated data set has to be inflated in memory: beyond this it is refused. */
-const maxInflatedBytes = 1024 * 1024 * 1024;
+const maxInflatedBytes = 2 ** 30;
+
+/** How much is held in memory. */
+export interface ReadingLimits {
+  /** Values of more bytes are bulk data; 64 KiB by default. */
+  inlineBytes?: number;
+  /** A deflated data set that is larger is refused; 1 GiB by default, and at most. */
+  inflatedBytes?: number;
+}
 
 /**
  * Reads a Part 10 file (PS3.10 section 7) without its bulk data. Preamble and file meta information may be
  * missing, as in files from before 1996: the first attribute tells VR and byte order. How pixels are compressed
  * nothing tells then, and such a file is refused.
  *
- * @param inlineBytes values of more bytes are bulk data; 64 KiB by default
  * @throws DicomError
  */
-export function readInstance(file: ByteSource, inlineBytes?: number): Instance {
+export function readInstance(
+  file: ByteSource,
+  { inlineBytes, inflatedBytes = maxInflatedBytes }: ReadingLimits = {},
+): Instance {
   const prefixed = file.size >= fileMetaOffset && ascii(file.read(128, 4)) === 'DICM';
   if (!prefixed && foundSyntax(file, 0) === undefined)
     throw new DicomError('not-dicom', 'neither a DICM prefix nor a data set', { offset: 0 });
@@ -63,7 +73,7 @@ export function readInstance(file: ByteSource, inlineBytes?: number): Instance {
   const declared = stringOf(meta.attributes, '00020010') !== undefined;
   const found = declared ? undefined : foundSyntax(file, meta.end);
   const syntax = transferSyntax(found ?? requiredUID(meta.attributes, '00020010', 'Transfer Syntax UID'));
-  const [source, start] = syntax.deflated ? [inflated(file, meta.end), 0] : [file, meta.end];
+  const [source, start] = syntax.deflated ? [inflated(file, meta.end, inflatedBytes), 0] : [file, meta.end];
   const {
     attributes: dataset,
     pixelData,
@@ -113,13 +123,14 @@ function foundSyntax(file: ByteSource, offset: number): string | undefined {
   return header.readUInt32LE(4) <= file.size - offset - 8 ? implicitLittleEndian : undefined;
 }
 
-function inflated(file: ByteSource, offset: number): ByteSource {
+function inflated(file: ByteSource, offset: number, limit: number): ByteSource {
+  const maxOutputLength = Math.min(limit, maxInflatedBytes);
   try {
     const bytes = file.read(offset, file.size - offset);
-    return new MemorySource(inflateRawSync(bytes, { maxOutputLength: maxInflatedBytes }));
+    return new MemorySource(inflateRawSync(bytes, { maxOutputLength }));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE')
-      throw new DicomError('too-large', `deflated data set beyond ${maxInflatedBytes} bytes`, { offset });
+      throw new DicomError('too-large', `deflated data set beyond ${maxOutputLength} bytes`, { offset });
     throw new DicomError('malformed', 'deflated data set cannot be inflated', { offset });
   }
 }

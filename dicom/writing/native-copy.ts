@@ -34,7 +34,7 @@ export interface NativeCopyHead {
  * @throws DicomError `unsupported` where there is no decoder, `too-large` where a value does not fit
  */
 export async function nativeCopyHead(source: ByteSource): Promise<NativeCopyHead> {
-  const instance = readInstance(source, largestValue);
+  const instance = readInstance(source, { inlineBytes: largestValue });
   const { header, pixelData } = instance;
   const [large] = header.bulkData;
   if (large) {
