@@ -4,25 +4,30 @@ import sharp from 'sharp';
 import type { InputSlice } from '../inference/preprocess.ts';
 import type { SourceSlice } from './slice-cache.ts';
 
-/** Reads a PNG or JPEG picture as 8-bit grey; transparent parts are black. Throws, naming the file, if it is none. */
+/** Whether a file's name says that it is a PNG or JPEG picture. */
+export function isPicture(path: string): boolean {
+  return /\.(png|jpe?g)$/i.test(path);
+}
+
+/**
+ * Reads a PNG or JPEG picture as 8-bit grey; transparent parts are black.
+ *
+ * @throws Error if it is none, without its path: file names may say who the patient is.
+ */
 export async function readGreyPicture(path: string): Promise<InputSlice> {
-  try {
-    const { data, info } = await sharp(path)
-      .flatten({ background: 'black' })
-      .greyscale()
-      .raw({ depth: 'uchar' })
-      .toBuffer({ resolveWithObject: true });
-    return { pixels: new Uint8Array(data), rows: info.height, columns: info.width };
-  } catch (error) {
-    throw new Error(`${path} cannot be read as a picture: ${(error as Error).message}`, { cause: error });
-  }
+  const { data, info } = await sharp(path)
+    .flatten({ background: 'black' })
+    .greyscale()
+    .raw({ depth: 'uchar' })
+    .toBuffer({ resolveWithObject: true });
+  return { pixels: new Uint8Array(data), rows: info.height, columns: info.width };
 }
 
 /** The pictures below a folder, sorted. */
 export async function picturesIn(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   return entries
-    .filter((entry) => entry.isFile() && /\.(png|jpe?g)$/i.test(entry.name))
+    .filter((entry) => entry.isFile() && isPicture(entry.name))
     .map((entry) => join(entry.parentPath, entry.name))
     .sort();
 }
@@ -39,7 +44,10 @@ export async function* normalPictures(folder: string, patientPattern?: RegExp): 
     const { name } = parse(path);
     const patient = patientPattern ? patientPattern.exec(basename(path))?.[1] : name;
     if (patient === undefined) throw new Error(`${path}: its name does not fit ${String(patientPattern)}`);
-    yield { ...(await readGreyPicture(path)), patient, study: patient };
+    const picture = await readGreyPicture(path).catch((cause: unknown) => {
+      throw new Error(`${path} cannot be read as a picture: ${(cause as Error).message}`, { cause });
+    });
+    yield { ...picture, patient, study: patient };
   }
 }
 

@@ -5,9 +5,9 @@ import type { Segment } from '../../dicom/seg/read-segment.ts';
 import type { SeriesSlice } from '../../dicom/series.ts';
 import type { Profile } from '../../inference/bundle/profiles.ts';
 import type { InputSlice } from '../../inference/scorer.ts';
+import { readGreyPicture } from '../../training/pictures.ts';
 import { presentSeries } from '../scoring/candidate-series.ts';
 import { rowsAndColumns } from '../scoring/isolation.ts';
-import { readPicture } from '../scoring/picture.ts';
 import { patientOf } from '../scoring/readable-study.ts';
 import type { DicomStudies } from '../scoring/readable-study.ts';
 import { SEGMENTATION, selectSeries } from '../scoring/series-selection.ts';
@@ -40,8 +40,8 @@ export function pictureCase({ path, abnormal, patient, mask }: EvaluationImage):
     patient,
     masked: mask !== undefined,
     async *slices() {
-      const picture = await readPicture(path);
-      const truth = mask === undefined ? undefined : (await readPicture(mask)).pixels;
+      const picture = await readGreyPicture(path);
+      const truth = mask === undefined ? undefined : (await readGreyPicture(mask)).pixels;
       yield { ...picture, ...(truth && { truth: truth.map((value) => (value < MASK_FROM ? 0 : 1)) }) };
     },
   };

@@ -2,7 +2,7 @@ import { existsSync, statSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import sharp from 'sharp';
-import { isPicture } from '../scoring/picture.ts';
+import { isPicture } from '../../training/pictures.ts';
 
 /** A picture with a known answer. */
 export interface EvaluationImage {

@@ -9,12 +9,12 @@ import { heatmapOverlay } from '../../dicom/sc/heatmap-overlay.ts';
 import type { RgbImage } from '../../dicom/sc/rgb-image.ts';
 import { chooseRuntime } from '../../inference/provider-choice.ts';
 import { Scorer } from '../../inference/scorer.ts';
+import { isPicture, readGreyPicture } from '../../training/pictures.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { ensureShippedBundles } from '../data-folder/shipped-bundles.ts';
 import { presentSeries } from '../scoring/candidate-series.ts';
 import { resultContext } from '../scoring/algorithm.ts';
 import { ContactSheet } from '../scoring/contact-sheet.ts';
-import { isPicture, readPicture } from '../scoring/picture.ts';
 import { ResultObjects } from '../scoring/result-objects.ts';
 import { heatmapOf, scoreSeries, type SeriesScore, valuesOf } from '../scoring/score-series.ts';
 import {
@@ -152,7 +152,7 @@ class ScoreRun {
 
   async #scorePicture(path: string): Promise<void> {
     this.#studies++;
-    const slice = await readPicture(path);
+    const slice = await readGreyPicture(path);
     for await (const score of this.#scorer.score([slice])) {
       const { bundle } = this.#scorer;
       await this.#writePicture(heatmapOverlay(heatmapOf(score, slice, bundle), score, bundle.title));

@@ -6,12 +6,11 @@ import type { DicomPool } from '../../dicom/pool.ts';
 import { DicomError } from '../../dicom/reading/dicom-error.ts';
 import { numberOf, stringOf } from '../../dicom/reading/attribute.ts';
 import type { Profile } from '../../inference/bundle/profiles.ts';
-import { picturesIn } from '../../training/pictures.ts';
+import { picturesIn, readGreyPicture } from '../../training/pictures.ts';
 import { addSlices, pseudonyms } from '../../training/slice-cache.ts';
 import type { SourceSlice } from '../../training/slice-cache.ts';
 import type { Archive } from '../archive/archive.ts';
 import { candidateSeries, presentSeries } from '../scoring/candidate-series.ts';
-import { readPicture } from '../scoring/picture.ts';
 import { anatomicalPlane } from '../scoring/profile-fit.ts';
 import { dicomStudies, patientOf } from '../scoring/readable-study.ts';
 import { selectSeries, type CandidateSeries, type SelectedSeries } from '../scoring/series-selection.ts';
@@ -179,7 +178,7 @@ async function studiesInFolder(
         Promise.resolve({
           patient: patientIn(path),
           async *slices() {
-            yield await readPicture(path);
+            yield await readGreyPicture(path);
           },
         }),
     }));

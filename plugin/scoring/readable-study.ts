@@ -4,8 +4,8 @@ import type { DicomPool } from '../../dicom/pool.ts';
 import type { Profile } from '../../inference/bundle/profiles.ts';
 import type { InputSlice } from '../../inference/scorer.ts';
 import { sampleSlices } from '../../inference/slice-sampling.ts';
+import { readGreyPicture } from '../../training/pictures.ts';
 import { presentSeries } from './candidate-series.ts';
-import { readPicture } from './picture.ts';
 import { selectSeries, type SourceInstance } from './series-selection.ts';
 import { readSlices } from './series-slices.ts';
 
@@ -61,7 +61,7 @@ export function pictureStudies(
   return [...Map.groupBy(pictures, ({ patient }) => patient)].map(([patient, ofPatient]) => ({
     patient,
     async *slices() {
-      for (const i of sampleSlices(ofPatient.length, profile)) yield await readPicture(ofPatient[i].path);
+      for (const i of sampleSlices(ofPatient.length, profile)) yield await readGreyPicture(ofPatient[i].path);
     },
   }));
 }
