@@ -20,7 +20,8 @@ let created: Bundle;
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'from-weights-'));
   for (const source of ['model.pth', 'raw_mae_p16_224.pth']) {
-    await importWeights(root, join(GOLDEN_FOLDER, 'weights', source), { source, licence: 'none' });
+    const origin = { source, name: `golden-${source.slice(0, -4)}`, licence: 'none' };
+    await importWeights(root, join(GOLDEN_FOLDER, 'weights', source), origin);
   }
   created = await bundleFromWeights(root, { ...parts, profile: 'chest-xray', model: goldenConfig });
 }, 120_000);
@@ -40,8 +41,9 @@ test('a bundle of imported weights scores as the released code', async () => {
   await expect(verifyBundle(root, created.id)).resolves.toBeDefined();
 });
 
-test('its reference is prepared as the profile says', async () => {
-  const liver = await bundleFromWeights(root, { ...parts, profile: 'liver-ct', model: goldenConfig });
+test('its reference is prepared as the profile says, its weights found by the name they were pulled by', async () => {
+  const pulled = { ...parts, checkpoint: 'golden-model', perceptual: 'golden-raw_mae_p16_224' };
+  const liver = await bundleFromWeights(root, { ...pulled, profile: 'liver-ct', model: goldenConfig });
   await expect(verifyBundle(root, liver.id)).resolves.toBeDefined();
 }, 120_000);
 

@@ -15,7 +15,7 @@ import type { Bundle, Manifest } from './schema.ts';
 export interface BundleParts {
   /** Name of the bundle and of its profile. */
   readonly profile: ProfileName;
-  /** The trained head: first digits of its SHA-256, or its source. Its encoders are those that it came with. */
+  /** The trained head: first digits of its SHA-256, its source, or the name it was downloaded by. Its encoders are those that it came with. */
   readonly checkpoint: string;
   /** The perceptual model; if left out, the only imported weights that the configuration can take. */
   readonly perceptual?: string;
@@ -88,7 +88,8 @@ function named(
   const found = stored.filter(
     (weights) =>
       weights.content === content &&
-      (weights.source === reference || (reference.length >= 6 && weights.sha256.startsWith(reference))),
+      ([weights.source, weights.name].includes(reference) ||
+        (reference.length >= 6 && weights.sha256.startsWith(reference))),
   );
   return only(found, `${content} ${reference}`);
 }

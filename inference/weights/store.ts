@@ -47,6 +47,8 @@ const recordSchema = z.strictObject({
     .optional(),
   /** URL or file name. */
   source: z.string(),
+  /** Of the published weights that they were downloaded as. */
+  name: z.string().optional(),
   /** SPDX identifier, or what the publisher states. */
   licence: z.string(),
   /** Of the file that was imported. */
@@ -58,7 +60,7 @@ const recordSchema = z.strictObject({
 export type StoredWeights = z.infer<typeof recordSchema>;
 
 /** Where a file came from, as its importer says. */
-export type Origin = Pick<StoredWeights, 'source' | 'licence'>;
+export type Origin = Pick<StoredWeights, 'source' | 'name' | 'licence'>;
 
 /**
  * Stores tensors as safetensors under the hash of their file, and a record beside it. The same tensors give the

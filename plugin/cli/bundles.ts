@@ -66,7 +66,10 @@ export function bundlesCommand(): Command {
     .addOption(
       new Option('--profile <name>', 'task of the paper').choices(Object.keys(tasks)).makeOptionMandatory(),
     )
-    .requiredOption('--checkpoint <weights>', 'trained head: first digits of its SHA-256, or its source')
+    .requiredOption(
+      '--checkpoint <weights>',
+      'trained head: its name, source, or first digits of its SHA-256',
+    )
     .option(
       '--perceptual <weights>',
       'weights of the perceptual model (default: the only ones that the model can take)',

@@ -84,7 +84,7 @@ test('pull fetches from the hub that HF_ENDPOINT names, with HF_TOKEN', async ()
       HF_TOKEN: 'secret',
     });
     expect([code, stderr]).toEqual([0, 'dino-vit-b8: licence Apache-2.0\n']);
-    expect(lines(stdout)).toMatchObject([{ content: 'encoder', licence: 'Apache-2.0' }]);
+    expect(lines(stdout)).toMatchObject([{ content: 'encoder', name: 'dino-vit-b8', licence: 'Apache-2.0' }]);
   } finally {
     server.closeAllConnections();
     server.close();

@@ -45,7 +45,7 @@ export function weightsCommand(): Command {
     .addArgument(new Argument('<name>', 'of published weights').choices(Object.keys(published)))
     .option('--json', 'JSON lines on stdout')
     .action(async (name: keyof typeof published, { json }: { json?: true }) => {
-      const { [name]: weights } = published;
+      const weights = { name, ...published[name] };
       console.error(`${name}: licence ${weights.licence}`);
       const pulled = await pullWeights(root(), weights, hubFromEnvironment(), progressBar(name));
       for (const weights of pulled) print(weights, json);
@@ -66,11 +66,11 @@ function root(): string {
 }
 
 function print(weights: StoredWeights, json?: true): void {
-  const { sha256, content, vit, prefix, source, licence } = weights;
+  const { sha256, content, vit, prefix, source, name = source, licence } = weights;
   const size = vit ? ` dim ${vit.dim}, ${vit.depth} blocks, patch ${vit.patchSize}` : '';
   console.log(
     json
       ? JSON.stringify({ type: 'weights', ...weights })
-      : `${sha256}  ${content}${size}  ${source}${prefix && ` (${prefix}*)`}  ${licence}`,
+      : `${sha256}  ${content}${size}  ${name}${prefix && ` (${prefix}*)`}  ${licence}`,
   );
 }

@@ -13,6 +13,7 @@ import { published } from './catalogue.ts';
 import { hubFromEnvironment, pullWeights } from './pull.ts';
 
 const weights = {
+  name: 'dino-vit-tiny',
   from: { repository: 'timm/vit_tiny.dino', file: 'model.safetensors' },
   licence: 'Apache-2.0',
 };
@@ -248,7 +249,7 @@ test('a URL: its length and ETag hold, its SHA-256 is recorded', async () => {
   const url = `${address(storage)}/dino.pth`;
   const [pulled] = await pullWeights(
     root,
-    { from: { url }, licence: 'x' },
+    { name: 'dino', from: { url }, licence: 'x' },
     { endpoint: address(hub) },
     progress,
   );

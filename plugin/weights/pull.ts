@@ -13,6 +13,7 @@ export interface Hub {
   readonly token?: string | undefined;
 }
 
+/** The hub that the environment names. */
 export function hubFromEnvironment(environment: NodeJS.ProcessEnv = process.env): Hub {
   const { HF_ENDPOINT: endpoint = 'https://huggingface.co', HF_TOKEN: token } = environment;
   return { endpoint: endpoint.replace(/\/+$/, ''), token: token === '' ? undefined : token };
@@ -27,7 +28,7 @@ export function hubFromEnvironment(environment: NodeJS.ProcessEnv = process.env)
  */
 export async function pullWeights(
   root: string,
-  { from, licence }: PublishedWeights,
+  { name, from, licence }: PublishedWeights & { name: string },
   hub: Hub,
   progress: (done: number, total: number) => void,
 ): Promise<StoredWeights[]> {
@@ -49,7 +50,7 @@ export async function pullWeights(
     progress(done, remote.length);
   });
   try {
-    return await importWeights(root, path, { source, licence });
+    return await importWeights(root, path, { source, name, licence });
   } finally {
     await rm(path);
   }
