@@ -63,6 +63,18 @@ test('from published weights to a bundle that scores, by pictures and DICOM stud
   await writeCRImage(join(normals, 'b'), { name: 'Second', attributes });
   const lateral = { ...attributes, ViewPosition: 'LL', PatientID: 'ID-2' };
   await writeCRImage(join(normals, 'c'), { name: 'Third', attributes: lateral });
+  const picture = join(normals, 'case0_0.png');
+  const study = async (...words: string[]) =>
+    JSON.parse((await qfae('score', ...words, '--json')).stdout.trim().split('\n').at(-1)!) as object;
+  const raw = await study(picture, '--raw', '--bundle', created);
+  const dicom = await study(join(normals, 'a'), '--raw', '--bundle', created);
+  expect([raw, dicom]).toEqual([
+    { type: 'study', file: picture, status: 'scored', rawScore: expect.any(Number), bundle: created },
+    expect.objectContaining({ studyInstanceUID: expect.any(String), rawScore: expect.any(Number) }),
+  ]);
+  const folders = ['--normal', join(normals, 'a'), '--abnormal', join(normals, 'b')];
+  expect((await qfae('evaluate', ...folders, '--bundle', created, '--out', 'evaluated')).code).toBe(0);
+  expect((await qfae('score', picture, '--bundle', created)).stderr).toContain('is not calibrated');
   const calibrate = ['calibrate', '--bundle', created, '--alpha', '0.25', '--json'];
   const { code, stdout, stderr } = await qfae(...calibrate, '--normal', normals, '--patient', '^case\\d+');
   expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringContaining('is left out: ') });
@@ -71,9 +83,10 @@ test('from published weights to a bundle that scores, by pictures and DICOM stud
   expect(line).toEqual({ type: 'bundle', action: 'calibrated', patients: PATIENTS });
 
   expect((await qfae('bundles', 'promote', id)).code).toBe(0);
-  const scored = await qfae('score', join(normals, 'case0_0.png'), '--bundle', 'chest-xray', '--json');
-  expect(JSON.parse(scored.stdout.trim().split('\n').at(-1)!)).toMatchObject({
+  const { rawScore } = raw as { rawScore: number };
+  expect(await study(picture, '--bundle', 'chest-xray')).toMatchObject({
     status: 'scored',
+    rawScore,
     bundle: id,
   });
 

@@ -7,7 +7,7 @@ import type { Profile } from '../../inference/bundle/profiles.ts';
 import { openBundle } from '../../inference/bundle/registry.ts';
 import { chooseRuntime } from '../../inference/provider-choice.ts';
 import { Scorer } from '../../inference/scorer.ts';
-import type { SliceScore } from '../../inference/scorer.ts';
+import type { RawSliceScore } from '../../inference/scorer.ts';
 import { bootstrapIntervals } from '../../training/metrics/bootstrap.ts';
 import { histogramPicture, rocPicture } from '../../training/metrics/pictures.ts';
 import { PixelMetricsAccumulator } from '../../training/metrics/pixel-metrics.ts';
@@ -137,12 +137,12 @@ async function evaluate(scorer: Scorer, cases: EvaluationCase[], options: Evalua
   const image = rankingMetrics(ranked);
   const intervals = bootstrapIntervals({ scores, labels, patients }, { resamples: options.resamples });
   const [normal, abnormal] = [0, 1].map((label) => scores.filter((_, i) => labels[i] === label));
-  const { threshold } = scorer.studyScore([{ rawScore: 0 }]);
 
   if (options.out !== undefined) {
     await mkdir(options.out, { recursive: true });
     await draw(join(options.out, 'roc.png'), rocPicture(rocCurve(ranked)));
-    await draw(join(options.out, 'histogram.png'), histogramPicture(normal, abnormal, threshold));
+    const limit = scorer.bundle.calibration ? scorer.studyScore([{ rawScore: 0 }]).threshold : undefined;
+    await draw(join(options.out, 'histogram.png'), histogramPicture(normal, abnormal, limit));
   }
   if (options.json) {
     const line = {
@@ -189,7 +189,7 @@ async function scoreCases(scorer: Scorer, cases: EvaluationCase[]) {
   }
   const pixels = cases.some(({ masked }) => masked) ? new PixelMetricsAccumulator() : undefined;
   const scores = cases.map(() => -Infinity);
-  for await (const score of scorer.score(slices())) {
+  for await (const score of scorer.scoreRaw(slices())) {
     const { index, slice } = running.shift()!;
     pixels?.add(score.map, truthOnGrid(slice, score), score.mapColumns);
     scores[index] = Math.max(scores[index], score.rawScore);
@@ -203,7 +203,7 @@ async function scoreCases(scorer: Scorer, cases: EvaluationCase[]) {
 /** The truth at the centres of the map's pixels; where the map goes beyond the slice nothing is abnormal. */
 function truthOnGrid(
   { truth, rows, columns }: Omit<EvaluatedSlice, 'pixels'>,
-  { mapRows, mapColumns, gridToSlice: [a, b, c, d, e, f] }: SliceScore,
+  { mapRows, mapColumns, gridToSlice: [a, b, c, d, e, f] }: RawSliceScore,
 ): Uint8Array {
   const grid = new Uint8Array(mapRows * mapColumns);
   if (truth === undefined) return grid;

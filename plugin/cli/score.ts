@@ -7,8 +7,10 @@ import { DicomError } from '../../dicom/reading/dicom-error.ts';
 import type { ResultContext, ScoreValues } from '../../dicom/result.ts';
 import { heatmapOverlay } from '../../dicom/sc/heatmap-overlay.ts';
 import type { RgbImage } from '../../dicom/sc/rgb-image.ts';
+import type { Slice } from '../../dicom/slice.ts';
 import { chooseRuntime } from '../../inference/provider-choice.ts';
 import { Scorer } from '../../inference/scorer.ts';
+import type { InputSlice } from '../../inference/scorer.ts';
 import { isPicture, readGreyPicture } from '../../training/pictures.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { ensureShippedBundles } from '../data-folder/shipped-bundles.ts';
@@ -24,11 +26,14 @@ import {
   type SourceInstance,
 } from '../scoring/series-selection.ts';
 import { loadSettings, type Settings } from '../settings.ts';
+import { readSlices } from '../scoring/series-slices.ts';
 import { wholeNumber } from './arguments.ts';
+import { printJson } from './print-json.ts';
 
 interface ScoreOptions {
   bundle?: string;
   out?: string;
+  raw?: true;
   json?: true;
   batchSize?: number;
 }
@@ -40,6 +45,11 @@ export function scoreCommand(): Command {
     .argument('<files or folders...>')
     .option('--bundle <id>', 'bundle ID, or a name for the promoted one (default: the setting)')
     .option('--out <folder>', 'write result objects and pictures here')
+    .addOption(
+      new Option('--raw', 'the scores that the model gives, also of a bundle without calibration').conflicts(
+        'out',
+      ),
+    )
     .option('--json', 'JSON lines on stdout')
     .addOption(new Option('--batch-size <n>', 'slices in one run of the model').argParser(wholeNumber))
     .action(async (paths: string[], options: ScoreOptions) => {
@@ -109,6 +119,10 @@ class ScoreRun {
       this.#tellStudy({ studyInstanceUID }, { status: 'not-scored', reason: series.reason });
       return;
     }
+    if (this.#options.raw) {
+      const ofSlice = (slice: Slice) => ({ sopInstanceUID: slice.sopInstanceUID, frame: slice.frame });
+      return this.#tellRaw({ studyInstanceUID }, readSlices(this.#pool, series), ofSlice);
+    }
     const { outputs } = this.#settings;
     const result = resultContext(bundle, outputs, series.sourceUIDs, this.#performedAt);
     const score = await this.#scoreSeries(result, series);
@@ -153,12 +167,36 @@ class ScoreRun {
   async #scorePicture(path: string): Promise<void> {
     this.#studies++;
     const slice = await readGreyPicture(path);
+    if (this.#options.raw) return this.#tellRaw({ file: path }, [slice], () => ({ file: path, frame: 1 }));
     for await (const score of this.#scorer.score([slice])) {
       const { bundle } = this.#scorer;
       await this.#writePicture(heatmapOverlay(heatmapOf(score, slice, bundle), score, bundle.title));
       this.#tellSlice({ file: path, frame: 1 }, score);
       this.#tellStudy({ file: path }, { status: 'scored', ...valuesOf(this.#scorer.studyScore([score])) });
     }
+  }
+
+  async #tellRaw<S extends InputSlice>(
+    of: Scored,
+    slices: AsyncIterable<S> | Iterable<S>,
+    ofSlice: (slice: S) => object,
+  ): Promise<void> {
+    const { json } = this.#options;
+    const { bundle } = this.#scorer;
+    const running: object[] = [];
+    async function* read() {
+      for await (const slice of slices) {
+        running.push(ofSlice(slice));
+        yield slice;
+      }
+    }
+    let highest = -Infinity;
+    for await (const { rawScore } of this.#scorer.scoreRaw(read())) {
+      if (json) printJson({ type: 'slice', ...running.shift(), rawScore });
+      highest = Math.max(highest, rawScore);
+    }
+    if (json) printJson({ type: 'study', ...of, status: 'scored', rawScore: highest, bundle: bundle.id });
+    else console.log(`${nameOf(of)}: raw score ${highest.toPrecision(6)}; ${bundle.title}`);
   }
 
   /** Does `work`; what it throws is told and does not end the run. */
@@ -200,13 +238,13 @@ class ScoreRun {
     if (this.#options.json) printJson({ type: 'slice', ...of, rawScore, pValue, percentile, flagged });
   }
 
-  #tellStudy(of: { studyInstanceUID: string } | { file: string }, outcome: StudyOutcome): void {
+  #tellStudy(of: Scored, outcome: StudyOutcome): void {
     const { bundle } = this.#scorer;
     if (this.#options.json) {
       printJson({ type: 'study', ...of, ...outcome, bundle: bundle.id });
       return;
     }
-    const name = 'file' in of ? of.file : `study ${of.studyInstanceUID}`;
+    const name = nameOf(of);
     console.log(
       outcome.status === 'scored'
         ? `${name}: percentile ${outcome.percentile.toFixed(1)}, raw score ${outcome.rawScore.toPrecision(6)} (threshold ${outcome.threshold.toPrecision(6)}), ${outcome.flagged ? 'flagged' : 'not flagged'}; ${bundle.title}`
@@ -218,15 +256,18 @@ class ScoreRun {
   }
 }
 
+/** What has a score: a study, or a picture. */
+type Scored = { studyInstanceUID: string } | { file: string };
+
+function nameOf(of: Scored): string {
+  return 'file' in of ? of.file : `study ${of.studyInstanceUID}`;
+}
+
 /** What became of a study. */
 type StudyOutcome =
   | ({ status: 'scored' } & ScoreValues &
       Partial<Pick<SelectedSeries, 'seriesInstanceUID' | 'remarks' | 'notScored'>>)
   | { status: 'not-scored'; reason: string };
-
-function printJson(line: object): void {
-  process.stdout.write(`${JSON.stringify(line)}\n`);
-}
 
 /** Every file below `paths`, in order; `named` are those that were given by name, not found in a folder. */
 export async function filesIn(paths: string[]): Promise<{ path: string; named: boolean }[]> {

@@ -21,7 +21,7 @@ export function rocPicture(points: readonly { fpr: number; tpr: number }[]): str
 export function histogramPicture(
   normal: readonly number[],
   abnormal: readonly number[],
-  threshold: number,
+  threshold?: number,
 ): string {
   const all = [...normal, ...abnormal];
   const [low, high] = all.reduce(
@@ -43,7 +43,7 @@ export function histogramPicture(
       return `<rect x="${x}" y="${SIZE - MARGIN - height}" width="${INNER / BARS}" height="${height}" fill="${fill}" fill-opacity="0.55"/>`;
     }),
   );
-  const at = (threshold - low) / (width * BARS);
+  const at = ((threshold ?? NaN) - low) / (width * BARS);
   const limit = at >= 0 && at <= 1 ? line(place(at, 0), place(at, 1), colours.line) : '';
   return picture(bars.join('') + limit);
 }
