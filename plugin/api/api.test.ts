@@ -196,7 +196,7 @@ describe('the worklist', () => {
     ['modality=DX', ['1.8', '1.6', '1.4', '1.2']],
     ['modality=DX,MR&status=scored&limit=2&offset=8', ['1.1']],
     ['profile=brain-mri&limit=1', ['1.9']],
-    ['status=not-scored,queued', ['1.11', '1.10']],
+    ['status=not-scored,queued', ['1.1', '1.11', '1.10']],
     ['requestedFrom=2026-01-08T00:00:00Z&requestedTo=2026-01-09T00:00:00Z', ['1.8']],
     ['studyDateFrom=2025-12-03&studyDateTo=2025-12-04', ['1.4', '1.3']],
     ['study=1.5', ['1.5']],
@@ -217,6 +217,32 @@ describe('the worklist', () => {
       next: { status: 'queued', requestedAt: '2026-02-03T00:00:00.000Z' },
       scorings: [{ status: 'queued' }, { status: 'scored', score: { percentile: 10 } }],
       slices: [{ sopInstanceUID: '1.1.1.1', frame: 1, score: { rawScore: 1 } }],
+    });
+  });
+});
+
+describe('a study whose newer scoring failed', () => {
+  beforeAll(async () => {
+    await database.query(
+      `insert into scoring (archive, study_instance_uid, requested_at, state, step, reason)
+       values ('local', '1.9', '2026-02-04T00:00:00Z', 'failed', 'retrieve', 'fetch failed')`,
+    );
+  });
+
+  afterAll(async () => {
+    await database.query("delete from scoring where study_instance_uid = '1.9' and state = 'failed'");
+  });
+
+  test('keeps its result and its place, tells the failure, and is found by it', async () => {
+    expect(await worklist('limit=1')).toEqual(['1.9']);
+    expect(await worklist('flagged=true')).toEqual(['1.9']);
+    expect(await worklist('status=failed,cancelled')).toEqual(['1.9']);
+    const { body } = await call('/studies/local/1.9', '/studies/{archive}/{study}');
+    expect(body).toMatchObject({
+      status: 'scored',
+      score: { percentile: 90, flagged: true },
+      next: { status: 'failed', step: 'retrieve', reason: 'fetch failed' },
+      slices: [{ sopInstanceUID: '1.9.1.1' }],
     });
   });
 });

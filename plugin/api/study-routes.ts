@@ -85,9 +85,14 @@ const studyFields = {
       url: z.string().optional(),
     }),
   ),
-  /** A newer scoring that is on its way. */
+  /** The newest scoring, where it is newer than what is shown: it is on its way, or came to nothing. */
   next: z
-    .object({ status: z.enum(scoringStates), step: z.string().nullable(), requestedAt: time })
+    .object({
+      status: z.enum(scoringStates),
+      step: z.string().nullable(),
+      reason: z.string().nullable(),
+      requestedAt: time,
+    })
     .nullable(),
 };
 

@@ -17,6 +17,7 @@ export const worklistOrders = {
 export interface WorklistFilter {
   archive?: string | undefined;
   study?: string | undefined;
+  /** Of what is shown, or of `next`. */
   status?: ScoringState[] | undefined;
   flagged?: boolean | undefined;
   modality?: string[] | undefined;
@@ -34,13 +35,13 @@ export interface WorklistFilter {
 export interface WorklistRow extends Scoring {
   results: InstanceReference[];
   feedback: (Omit<Feedback, 'givenAt'> & { givenAt: string }) | null;
-  /** A newer scoring of the study that is on its way. */
-  next: { status: ScoringState; step: string | null; requestedAt: string } | null;
+  /** The newest scoring of the study, where it is newer than what is shown: it is on its way, or came to nothing. */
+  next: { status: ScoringState; step: string | null; reason: string | null; requestedAt: string } | null;
 }
 
 /**
- * Each study with its newest scoring that came to an end, else the newest, and the number of all studies that fit
- * the filter.
+ * Each study with what its newest scoring said that has an answer, be it that the study is not scored; else with the
+ * newest that failed, else the newest. And the number of all studies that fit the filter.
  */
 export async function worklist(
   on: Queryable,
@@ -55,14 +56,20 @@ export async function worklist(
     with newest as (
       select distinct on (archive, study_instance_uid) ${scoringColumns} from scoring
       ${within(filter, (value) => `$${parameters.push(value)}`)}
-      order by archive, study_instance_uid, state in ('scored', 'not-scored', 'failed') desc, requested_at desc),
+      order by archive, study_instance_uid, state in ('scored', 'not-scored') desc,
+        state = 'failed' desc, requested_at desc),
     judged as (
       select distinct on (archive, study_instance_uid) archive, study_instance_uid, label,
         jsonb_build_object('label', label, 'reader', reader, 'comment', comment, 'givenAt', given_at) as feedback
       from feedback order by archive, study_instance_uid, id desc),
     shown as (
-      select newest.*, feedback from newest left join judged
+      select newest.*, feedback, next from newest left join judged
         on judged.archive = newest.archive and study_instance_uid = "studyInstanceUID"
+        left join lateral (
+          select jsonb_build_object('status', state, 'step', step, 'reason', reason, 'requestedAt', requested_at) as next
+          from scoring where archive = newest.archive and study_instance_uid = "studyInstanceUID"
+            and requested_at > "requestedAt"
+          order by requested_at desc limit 1) newer on true
       ${conditions.length > 0 ? `where ${conditions.join(' and ')}` : ''})`;
   const [{ total }] = await on.query<{ total: number }>(
     `${shown} select count(*)::integer as total from shown`,
@@ -76,11 +83,7 @@ export async function worklist(
          from result_object
          where scoring_id = page.id and page.state = 'scored' and role = 'result' and archive = (
            select archive from result_object where scoring_id = page.id
-           order by archive <> page.archive, archive limit 1)), '[]') as results,
-       (select jsonb_build_object('status', state, 'step', step, 'requestedAt', requested_at) from scoring
-        where archive = page.archive and study_instance_uid = page."studyInstanceUID"
-          and requested_at > page."requestedAt"
-        order by requested_at desc limit 1) as next
+           order by archive <> page.archive, archive limit 1)), '[]') as results
      from (select * from shown order by ${worklistOrders[order]}, archive, "studyInstanceUID"
        limit ${limit} offset ${offset}) page
      order by ${worklistOrders[order]}, archive, "studyInstanceUID"`,
@@ -103,7 +106,7 @@ function conditionsOf(filter: WorklistFilter, parameter: (value: unknown) => str
   const add = (value: unknown, condition: (name: string) => string) => {
     if (value !== undefined) conditions.push(condition(parameter(value)));
   };
-  add(filter.status, (name) => `state = any(${name}::text[])`);
+  add(filter.status, (name) => `(state = any(${name}::text[]) or next ->> 'status' = any(${name}::text[]))`);
   add(filter.flagged, (name) => `(score ->> 'flagged')::boolean = ${name}`);
   add(filter.modality, (name) => `subject ->> 'modality' = any(${name}::text[])`);
   add(filter.profile, (name) => `profile = any(${name}::text[])`);

@@ -2,6 +2,7 @@ import { html, nothing } from '/lit-html/lit-html.js';
 import { change, read, readPicture, studyPath, viewerAddress } from '../api.js';
 import { histogram, line, percentileText, significant } from '../charts.js';
 import { drawHeatmap } from '../heatmap-canvas.js';
+import { newerScoring } from '../newer-scoring.js';
 import { verdict } from './bundle.js';
 
 /** A drag of this many pixels over a picture moves the window by the range of the slice's values. */
@@ -138,7 +139,7 @@ export class StudyPage {
         }
         ${study.step ? html`<span>at step ${study.step}</span>` : nothing}
         ${study.reason ? html`<span>${study.reason}</span>` : nothing}
-        ${study.next ? html`<span>a newer scoring is ${study.next.status} ${study.next.step ?? ''}</span>` : nothing}
+        ${study.next ? html`<span>${newerScoring(study.next)}</span>` : nothing}
       </p>
       ${this.#bundle?.origin === 'untrained' ? html`<p class="problem">Scored by an untrained model: the score means nothing.</p>` : nothing}
       <div class="study">

@@ -1,6 +1,7 @@
 import { html, nothing } from '/lit-html/lit-html.js';
 import { queryOf, read, viewerAddress } from '../api.js';
 import { percentileText } from '../charts.js';
+import { newerScoring } from '../newer-scoring.js';
 
 const pageSize = 50;
 /** Pictures of one study that the list shows. */
@@ -186,7 +187,7 @@ export class WorklistPage {
         <span class="state ${status}">${status}</span>
         ${step ? html`<div class="small">at step ${step}</div>` : nothing}
         ${reason ? html`<div class="small">${reason}</div>` : nothing}
-        ${next ? html`<div class="small">a newer scoring: ${next.status} ${next.step ?? ''}</div>` : nothing}
+        ${next ? html`<div class="small">${newerScoring(next)}</div>` : nothing}
         <div class="uid">${study.bundle ?? ''}</div>
       </td>
       <td data-label="Read">
