@@ -14,7 +14,7 @@ export interface ChosenStudy extends StudyReference {
 export interface ChosenStudies {
   normal: ChosenStudy[];
   abnormal: ChosenStudy[];
-  /** Studies that a source names as normal, and that a reader called abnormal or spoilt last. */
+  /** Studies named as normal that are named as abnormal, too, or that a reader called abnormal or spoilt last. */
   contradicted: number;
 }
 
@@ -37,10 +37,10 @@ export async function chooseStudies(
   context: ChoiceContext,
 ): Promise<ChosenStudies> {
   const named = await studiesOf(request.normal, 'normal', context);
-  const judged = [await context.judged('abnormal'), await context.judged('artefact')].flat();
-  const notNormal = new Set(judged.map(keyOf));
-  const normal = named.filter((study) => !notNormal.has(keyOf(study)));
   const abnormal = request.abnormal ? await studiesOf(request.abnormal, 'abnormal', context) : [];
+  const judged = [await context.judged('abnormal'), await context.judged('artefact')].flat();
+  const notNormal = new Set([...abnormal, ...judged].map(keyOf));
+  const normal = named.filter((study) => !notNormal.has(keyOf(study)));
   return { normal, abnormal, contradicted: named.length - normal.length };
 }
 

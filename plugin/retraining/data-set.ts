@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rm } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { planeGeometry } from '../../dicom/plane-geometry.ts';
 import type { DicomPool } from '../../dicom/pool.ts';
 import { DicomError } from '../../dicom/reading/dicom-error.ts';
@@ -30,6 +30,8 @@ export interface DataSetOptions {
   /** A folder of DICOM files, or of pictures. */
   readonly files?: string;
   readonly patientPattern?: RegExp;
+  /** Studies that are not taken, by UID or path: those that are known to be abnormal. */
+  readonly except?: ReadonlySet<string>;
   /** Which series is taken, and how its values become grey: as in scoring. */
   readonly profile: Profile;
   readonly salt: string;
@@ -96,12 +98,16 @@ export async function sourceCount(options: DataSetOptions): Promise<number> {
 /** The slices of studies as the cache takes them; each study is told when it is through. */
 async function* slicesOf(
   sources: readonly Source[],
-  { part, salt, folder, signal }: DataSetOptions,
+  { part, salt, folder, except, signal }: DataSetOptions,
   tell: (record: StudyRecord) => void,
 ): AsyncGenerator<SourceSlice> {
   for (const { archive, study, why, open } of sources) {
     signal?.throwIfAborted();
     const common = { part, ...(archive !== undefined && { archive }), study, why };
+    if (except?.has(study)) {
+      tell({ ...common, slices: 0, leftOut: 'is among the abnormal ones, too' });
+      continue;
+    }
     const files = join(folder, 'work', randomUUID());
     await mkdir(files, { recursive: true });
     try {
@@ -160,9 +166,10 @@ function archivedStudy(
 }
 
 async function studiesInFolder(
-  folder: string,
+  named: string,
   { pool, profile, patientPattern, signal }: DataSetOptions,
 ): Promise<Source[]> {
+  const folder = resolve(named); // a picture has one path, however its folder is called
   const why = [`is in ${folder}`];
   const pictures = await picturesIn(folder);
   if (pictures.length > 0) {

@@ -41,7 +41,7 @@ export const modelCardSchema = z.object({
     calibration: partSchema,
     evaluation: partSchema,
     abnormal: partSchema,
-    /** Studies that were named as normal, and that a reader called abnormal or spoilt. */
+    /** Studies that were named as normal, and also as abnormal, or that a reader called abnormal or spoilt. */
     contradicted: count,
     /** Studies that were not taken, and the commonest reasons. */
     leftOut: count,

@@ -37,14 +37,21 @@ export async function prepareData(
       `bundle ${base.id} was made in another data folder: which of these studies it has seen cannot be told, so no retraining can go on from its weights`,
     );
   }
-  const part = (name: StudyRecord['part'], studies: typeof chosen.normal, source = request.normal) =>
+  const part = (
+    name: StudyRecord['part'],
+    studies: typeof chosen.normal,
+    source = request.normal,
+    except = new Set<string>(),
+  ) =>
     buildDataSet({
+      except,
       ...{ folder, part: name, studies, profile: base.profile, salt, archives, pool, onStudy, signal },
       ...(source.folder !== undefined && { files: source.folder }),
       ...(source.patientPattern !== undefined && { patientPattern: new RegExp(source.patientPattern) }),
     });
-  const normal = await part('normal', chosen.normal);
   const abnormal = request.abnormal ? await part('abnormal', chosen.abnormal, request.abnormal) : [];
+  const notNormal = new Set(abnormal.map(({ study }) => study));
+  const normal = await part('normal', chosen.normal, request.normal, notNormal);
 
   const problems = dataSetProblems(normal);
   if (problems.length > 0 && (request.mixedGeometry === 'refuse' || !normal.some(isTaken))) {

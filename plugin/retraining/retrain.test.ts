@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import sharp from 'sharp';
 import { DicomPool } from '../../dicom/pool.ts';
 import { randomStream } from '../../fixtures/random.ts';
@@ -148,6 +148,10 @@ test('what cannot be trained with is said before training', async () => {
   await expect(run({ normal: few }, { onStage })).rejects.toThrow(
     'too few studies: normal ones of 3 patients; 3 are held out to calibrate and 9 to evaluate by',
   );
+  const both = { folder: relative('', few.folder) };
+  await expect(run({ normal: few, abnormal: both }, { onStage })).rejects.toThrow(
+    'none of the 3 studies: 3 × is among the abnormal ones, too',
+  );
   const mixed = join(folder, 'mixed');
   await writeCTSeries(join(mixed, 'ct'), { name: 'CT' });
   await writeCRImage(join(mixed, 'cr'), { name: 'CR' });
@@ -161,10 +165,10 @@ test('what cannot be trained with is said before training', async () => {
   await expect(run(onIt, { onStage })).rejects.toThrow(
     `bundle ${elsewhere.id} was made in another data folder: which of these studies it has seen cannot be told`,
   );
-  expect(begun).toEqual(['data set', 'data set', 'data set']);
+  expect(begun).toEqual(['data set', 'data set', 'data set', 'data set']);
 }, 120_000);
 
-test('labels are asked of Orthanc; studies that a reader called abnormal are never normal', async () => {
+test('labels are asked of Orthanc; studies that are known to be abnormal are never normal', async () => {
   const asked: unknown[] = [];
   let labels: string[] | undefined = ['normal', 'teaching'];
   const double = createServer((request, response) => {
@@ -208,6 +212,14 @@ test('labels are asked of Orthanc; studies that a reader called abnormal are nev
       ],
       abnormal: [],
       contradicted: 1,
+    });
+    const known = join(folder, 'abnormal.txt');
+    writeFileSync(known, '1.2.2\n');
+    request.abnormal = { archive: 'orthanc', studies: known };
+    expect(await choose()).toMatchObject({
+      normal: [{ studyInstanceUID: '1.2.3' }, { studyInstanceUID: '1.2.4' }],
+      abnormal: [{ studyInstanceUID: '1.2.2' }],
+      contradicted: 2,
     });
     labels = undefined; // as before 1.12: all studies, whatever their labels
     await expect(choose()).rejects.toThrow('this Orthanc has no labels');
