@@ -82,7 +82,7 @@ function mixture(
   const groups = [...Map.groupBy(stacks, (stack) => of(stack) ?? 'unknown')];
   if (groups.length < 2) return undefined;
   const counts = groups.map(([value, all]) => `${value} (${all.length} studies)`);
-  return `mixed ${what}: ${counts.join(', ')}`;
+  return `mixed ${what}: ${counts.sort().join(', ')}`;
 }
 
 function spread(

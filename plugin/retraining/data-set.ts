@@ -37,6 +37,8 @@ export interface DataSetOptions {
   readonly salt: string;
   readonly archives: ReadonlyMap<string, Archive>;
   readonly pool: DicomPool;
+  /** At most so many studies are taken, always the same ones; the others are not fetched. */
+  readonly limit?: number;
   /** Only so many studies, to try. */
   readonly first?: number;
   readonly onStudy?: (record: StudyRecord, done: number, of: number) => void;
@@ -61,34 +63,40 @@ interface OpenedStudy {
 /**
  * Brings studies, one after the other, into a part's slice cache, and says in the manifest what became of each. What is
  * in the manifest already is not fetched again, so a run that was ended goes on. A study that cannot be read, or that
- * the profile does not score, is left out with its reason.
+ * the profile does not score, is left out with its reason. Studies come in an order that is random, but always the same.
  *
- * @throws Error if an archive does not answer.
+ * @throws Error if an archive does not answer, or a study cannot be decoded in time.
  */
 export async function buildDataSet(options: DataSetOptions): Promise<StudyRecord[]> {
-  const { folder, part, signal } = options;
+  const { folder, part, limit = Infinity, signal } = options;
   await mkdir(folder, { recursive: true });
   const manifest = manifestPath(folder);
-  const before = (await readStudies(manifest)).filter((record) => record.part === part);
-  const known = new Set(before.map(({ archive, study }) => `${archive ?? ''} ${study}`));
+  const known = new Map<string, StudyRecord>();
+  const enter = (records: readonly StudyRecord[]) => {
+    for (const record of records) known.set(nameOf(record), record);
+  };
+  enter((await readStudies(manifest)).filter((record) => record.part === part));
   const sources = (await sourcesOf(options)).slice(0, options.first);
-  const waiting = sources.filter(({ archive, study }) => !known.has(`${archive ?? ''} ${study}`));
   // Of a process that was killed: whoever calls has the runs' lock.
   await rm(join(cachePath(folder, part), 'writing'), { force: true });
-  const records = [...before];
-  for (let start = 0; start < waiting.length; start += GROUP) {
+  for (;;) {
+    const records = sources.flatMap((source) => known.get(nameOf(source)) ?? []);
+    const wanted = limit - records.filter(({ leftOut }) => leftOut === undefined).length;
+    const waiting = sources.filter((source) => !known.has(nameOf(source))).slice(0, wanted);
+    if (waiting.length === 0) return records;
     const group: StudyRecord[] = [];
-    const slices = slicesOf(waiting.slice(start, start + GROUP), options, (record) => {
+    const slices = slicesOf(waiting.slice(0, GROUP), options, (record) => {
       group.push(record);
-      options.onStudy?.(record, before.length + start + group.length, sources.length);
+      options.onStudy?.(record, records.length + group.length, records.length + waiting.length);
     });
     await addSlices(cachePath(folder, part), slices, options.salt);
     await appendStudies(manifest, group);
-    records.push(...group);
+    enter(group);
     signal?.throwIfAborted();
   }
-  return records;
 }
+
+const nameOf = ({ archive, study }: Pick<StudyRecord, 'archive' | 'study'>) => `${archive ?? ''} ${study}`;
 
 /** How many studies a data set would be made of. */
 export async function sourceCount(options: DataSetOptions): Promise<number> {
@@ -129,8 +137,12 @@ async function* slicesOf(
         ...(geometry && { geometry }),
       });
     } catch (error) {
-      // Bytes that cannot be read stay so; slices before them are in the cache, but in no record.
       if (!(error instanceof DicomError)) throw error;
+      // A machine that is too busy, or a file that is away, may be well again: the run fails, and goes on.
+      if (['timeout', 'worker'].includes(error.reason)) {
+        throw new Error(`study ${study} could not be read now: ${error.message}`, { cause: error });
+      }
+      // Bytes that cannot be read stay so; slices before them are in the cache, but in no record.
       tell({ ...common, slices: 0, leftOut: error.message });
     } finally {
       await rm(files, { recursive: true, force: true });
@@ -139,11 +151,15 @@ async function* slicesOf(
 }
 
 async function sourcesOf(options: DataSetOptions): Promise<Source[]> {
-  const { studies, files } = options;
-  return [
+  const { studies, files, salt } = options;
+  const sources = [
     ...studies.map((study) => archivedStudy(study, options)),
     ...(files === undefined ? [] : await studiesInFolder(files, options)),
   ];
+  const place = new Map(
+    sources.map((source) => [source, pseudonyms(salt, { ...source, patient: '' }).study]),
+  );
+  return sources.sort((a, b) => (place.get(a)! < place.get(b)! ? -1 : 1));
 }
 
 function archivedStudy(

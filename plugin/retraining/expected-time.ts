@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openBundle, promotedBundle } from '../../inference/bundle/registry.ts';
+import { promotedBundle } from '../../inference/bundle/registry.ts';
 import { Scorer } from '../../inference/scorer.ts';
 import { batchesPerEpoch } from '../../training/batches.ts';
 import { firstStudies, SliceCache } from '../../training/slice-cache.ts';
 import { anomalyKinds } from '../../training/synthetic-anomaly.ts';
 import { timeStep } from '../../training/train-qfae.ts';
+import { baseBundle } from './base-bundle.ts';
 import { dataSetProblems, divide } from './data-set-check.ts';
 import { buildDataSet, cachePath, sourceCount } from './data-set.ts';
 import { scoreStudies } from './score-cached-studies.ts';
@@ -45,7 +46,7 @@ export async function planRetraining(
   work: string,
 ): Promise<RetrainingPlan> {
   const { root, archives, pool, onStudy } = context;
-  const base = await openBundle(root, request.bundle ?? request.profile);
+  const base = await baseBundle(root, request);
   const promoted = await promotedBundle(root, request.profile);
   const folder = join(work, randomUUID());
   const options = {
@@ -84,7 +85,7 @@ export async function planRetraining(
       ...{ base: base.id, promoted: promoted ?? null },
       ...{ normalStudies, abnormalStudies: chosen.abnormal.length, patients, totalSteps, problems },
       seconds: {
-        dataSet: secondsPerStudy * (found + chosen.abnormal.length),
+        dataSet: secondsPerStudy * (normalStudies + chosen.abnormal.length),
         training: secondsPerStep * totalSteps,
         evaluation: secondsPerScoring * scorings,
       },

@@ -2,10 +2,12 @@ import { openBundle, promotedBundle } from '../../inference/bundle/registry.ts';
 import type { Bundle } from '../../inference/bundle/schema.ts';
 import { batchesPerEpoch } from '../../training/batches.ts';
 import { firstStudies, SliceCache, type CachedSlice, type CachedStudy } from '../../training/slice-cache.ts';
+import { baseBundle } from './base-bundle.ts';
 import { commonReasons, dataSetProblems, divide } from './data-set-check.ts';
-import { buildDataSet, cachePath } from './data-set.ts';
+import { buildDataSet, cachePath, type DataSetOptions } from './data-set.ts';
 import type { ModelCard } from './model-card.ts';
 import type { RetrainContext } from './retrain-context.ts';
+import type { StudySource } from './request.ts';
 import type { RetrainingRun } from './run-folder.ts';
 import { splitPatients, unseenFirst, type ThreeWaySplit } from './split-patients.ts';
 import type { StudyRecord } from './study-record.ts';
@@ -28,7 +30,7 @@ export async function prepareData(
   signal: AbortSignal,
 ): Promise<PreparedData> {
   const { root, archives, pool, onStudy } = context;
-  const base = await openBundle(root, request.bundle ?? request.profile);
+  const base = await baseBundle(root, request);
   const promotedID = await promotedBundle(root, request.profile);
   const promoted = promotedID === undefined ? undefined : await openBundle(root, promotedID);
   const salt = await studySalt(root);
@@ -37,27 +39,24 @@ export async function prepareData(
       `bundle ${base.id} was made in another data folder: which of these studies it has seen cannot be told, so no retraining can go on from its weights`,
     );
   }
-  const part = (
-    name: StudyRecord['part'],
-    studies: typeof chosen.normal,
-    source = request.normal,
-    except = new Set<string>(),
-  ) =>
+  const part = (name: StudyRecord['part'], source: StudySource, only: Partial<DataSetOptions>) =>
     buildDataSet({
-      except,
-      ...{ folder, part: name, studies, profile: base.profile, salt, archives, pool, onStudy, signal },
+      ...{ folder, part: name, studies: chosen[name], profile: base.profile, salt, archives, pool, onStudy },
       ...(source.folder !== undefined && { files: source.folder }),
       ...(source.patientPattern !== undefined && { patientPattern: new RegExp(source.patientPattern) }),
+      ...{ ...only, signal },
     });
-  const abnormal = request.abnormal ? await part('abnormal', chosen.abnormal, request.abnormal) : [];
-  const notNormal = new Set(abnormal.map(({ study }) => study));
-  const normal = await part('normal', chosen.normal, request.normal, notNormal);
+  const abnormal = request.abnormal ? await part('abnormal', request.abnormal, {}) : [];
+  const normal = await part('normal', request.normal, {
+    except: new Set(abnormal.map(({ study }) => study)),
+    ...(request.limit !== undefined && { limit: request.limit }),
+  });
 
   const problems = dataSetProblems(normal);
   if (problems.length > 0 && (request.mixedGeometry === 'refuse' || !normal.some(isTaken))) {
     throw new Error(problems.join('; '));
   }
-  const slices = limited(await slicesOf(folder, 'normal', normal), request.limit);
+  const slices = await slicesOf(folder, 'normal', normal);
   const seen = new Set([
     ...(promoted?.provenance.studyHashes ?? []),
     ...(request.continue ? base.provenance.studyHashes : []),
@@ -100,13 +99,6 @@ async function slicesOf(
   const cache = await SliceCache.open(cachePath(folder, part));
   await cache.close();
   return cache.slices.filter(({ study }) => taken.has(study));
-}
-
-/** The slices of at most `limit` studies, those of the smallest pseudonyms. */
-function limited(slices: readonly CachedSlice[], limit: number | undefined): CachedSlice[] {
-  const studies = [...new Set(slices.map(({ study }) => study))].sort();
-  const kept = new Set(studies.slice(0, limit));
-  return slices.filter(({ study }) => kept.has(study));
 }
 
 function countsOf(slices: readonly CachedSlice[]): ModelCard['data']['training'] {

@@ -55,7 +55,7 @@ export const retrainingRequestSchema = z.strictObject({
   abnormal: studySourceSchema.optional(),
   /** At most so many normal studies, always the same ones. */
   limit: count.optional(),
-  /** The bundle that gives model and frozen weights; the promoted one of the profile, if left out. */
+  /** The bundle that gives model and frozen weights; the one promoted for the profile, if left out. */
   bundle: z.string().min(1).optional(),
   /** Goes on from that bundle's trained weights. */
   continue: z.boolean().default(false),

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import sharp from 'sharp';
 import { DicomPool } from '../../dicom/pool.ts';
+import { DicomError } from '../../dicom/reading/dicom-error.ts';
 import { randomStream } from '../../fixtures/random.ts';
 import { writeCRImage, writeCTSeries } from '../../fixtures/dicom-series.ts';
 import { testPattern } from '../../fixtures/test-pattern.ts';
@@ -156,7 +157,23 @@ test('what cannot be trained with is said before training', async () => {
   await writeCTSeries(join(mixed, 'ct'), { name: 'CT' });
   await writeCRImage(join(mixed, 'cr'), { name: 'CR' });
   await expect(run({ normal: { folder: mixed } }, { onStage })).rejects.toThrow(
-    'mixed modalities: CR (1 studies), CT (1 studies); mixed planes: unknown (1 studies), axial (1 studies)',
+    'mixed modalities: CR (1 studies), CT (1 studies); mixed planes: axial (1 studies), unknown (1 studies)',
+  );
+  const fetched: string[] = [];
+  const onStudy: RetrainContext['onStudy'] = ({ study }) => void fetched.push(study);
+  await expect(run({ normal: few, limit: 2 }, { onStage, onStudy })).rejects.toThrow(
+    'too few studies: normal ones of 2 patients',
+  );
+  expect(fetched).toHaveLength(2);
+  const busy = new DicomPool({ threads: 1 });
+  busy.readSlice = () => Promise.reject(new DicomError('timeout', 'not finished after 1 ms'));
+  const stack = { folder: join(mixed, 'ct') };
+  await expect(run({ normal: stack }, { onStage, pool: busy })).rejects.toThrow(
+    /^study [0-9.]+ could not be read now: not finished after 1 ms$/,
+  );
+  await busy.close();
+  await expect(run({ normal: few, profile: 'chest-xray' }, { onStage })).rejects.toThrow(
+    'no bundle is promoted for chest-xray: name one (--bundle), of these: untrained@',
   );
   const { id: _, ...untrained } = await openBundle(root, 'untrained');
   const provenance = { ...untrained.provenance, studyHashes: ['of a study'], studySalt: saltID('elsewhere') };
@@ -165,7 +182,7 @@ test('what cannot be trained with is said before training', async () => {
   await expect(run(onIt, { onStage })).rejects.toThrow(
     `bundle ${elsewhere.id} was made in another data folder: which of these studies it has seen cannot be told`,
   );
-  expect(begun).toEqual(['data set', 'data set', 'data set', 'data set']);
+  expect(new Set(begun)).toEqual(new Set(['data set']));
 }, 120_000);
 
 test('labels are asked of Orthanc; studies that are known to be abnormal are never normal', async () => {
