@@ -31,6 +31,7 @@ const groups = [
 export function frameAttributes(dataset: DicomJson, frame: number): DicomJson {
   const shared = itemsOf(dataset, '52009229').at(0);
   const own = itemsOf(dataset, '52009230').at(frame - 1);
+  if (!shared && !own) return dataset;
   const attributes = { ...dataset };
   for (const item of [shared, own]) {
     for (const group of groups) Object.assign(attributes, item && itemsOf(item, group).at(0));

@@ -44,6 +44,8 @@ const resultModalities = new Set(['SR', 'SEG', 'PR', 'KO', 'REG', 'RTSTRUCT', 'R
 const orientationTolerance = 1e-3;
 /** Largest difference of pixel spacings within a stack, as a part of them. */
 const spacingTolerance = 1e-3;
+/** Of an instance that is sorted; a functional MRI has tens of thousands. */
+const maxFrames = 2 ** 16;
 /** Slices that are further apart than this many times the usual distance have a gap between them. */
 const gapFactor = 1.5;
 
@@ -124,12 +126,13 @@ export function sortSeries(headers: readonly InstanceHeader[]): SortedSeries {
   return { stacks: stacks.sort((a, b) => b.slices.length - a.slices.length), leftOut };
 }
 
-function unsuitable({ dataset, hasPixelData }: InstanceHeader): string | undefined {
+function unsuitable({ dataset, hasPixelData, numberOfFrames }: InstanceHeader): string | undefined {
   const modality = stringOf(dataset, '00080060');
   if (modality !== undefined && resultModalities.has(modality)) return `modality ${modality} holds no images`;
   if (!hasPixelData) return 'no pixel data';
   if (numberOf(dataset, '00280002') !== 1 || !/^MONOCHROME[12]$/.test(stringOf(dataset, '00280004') ?? ''))
     return 'not grey';
+  if (numberOfFrames > maxFrames) return `more than ${maxFrames} frames`;
   return undefined;
 }
 

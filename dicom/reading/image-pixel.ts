@@ -62,7 +62,13 @@ export const halvesChroma = (photometric: string): boolean => /^YBR_(FULL|PARTIA
  * Bits of one frame; of a native one as it is `stored`, or decoded. Frames follow each other without padding: those
  * of single bits may start within a byte.
  */
-export function frameBits(image: ImagePixel, stored: boolean): number {
+export function frameBits(
+  image: Pick<
+    ImagePixel,
+    'rows' | 'columns' | 'samplesPerPixel' | 'bitsAllocated' | 'photometricInterpretation'
+  >,
+  stored: boolean,
+): number {
   const samples =
     stored && halvesChroma(image.photometricInterpretation) && image.samplesPerPixel === 3
       ? 2

@@ -39,6 +39,12 @@ const rest = [
   element('00280100', 'US', Uint8Array.of(8, 0)),
 ];
 const pixels = element('7FE00010', 'OB', Uint8Array.of(1, 2, 3, 4));
+const fragments = element(
+  '7FE00010',
+  'OB',
+  Buffer.concat([...['', 'abcd', 'efgh'].map((bytes) => item(Buffer.from(bytes))), sequenceEnd]),
+  undefinedLength,
+);
 const dataSet = Buffer.concat([...names, ...rest, pixels]);
 const implicit = Buffer.concat([
   implicitElement('00080016', '1.2.840.10008.5.1.4.1.1.7\0'),
@@ -217,4 +223,27 @@ test.each([
   ],
 ])('%s is refused, and what is wrong is named', (_name, file, expected) => {
   expect(refusal(file)).toMatchObject(expected);
+});
+
+test.each([
+  ['of one bit', 1, pixels, '1.2.840.10008.1.2.1', 32],
+  ['of one byte', 8, pixels, '1.2.840.10008.1.2.1', 4],
+  ['without a size', 0, pixels, '1.2.840.10008.1.2.1', 32],
+  ['of a large object', 1, element('7FE00010', 'OB', Buffer.alloc(2 ** 18)), '1.2.840.10008.1.2.1', 2 ** 20],
+  ['compressed one by one', 8, fragments, '1.2.840.10008.1.2.5', 2],
+  ['of a video', 8, fragments, '1.2.840.10008.1.2.4.102', fragments.length - 12],
+])('no more frames %s are believed than the pixel data can hold', (_what, bits, pixelData, syntax, most) => {
+  const file = (frames: number) =>
+    Buffer.concat([
+      prefix,
+      element('00020010', 'UI', syntax.padEnd(syntax.length + (syntax.length % 2), '\0')),
+      ...names,
+      ...rest.slice(0, -1),
+      element('00280008', 'IS', String(frames).padEnd(12)),
+      element('00280100', 'US', Uint8Array.of(bits, 0)),
+      pixelData,
+    ]);
+  expect(header(file(most)).numberOfFrames).toBe(most);
+  for (const frames of [most + 1, 2 ** 31 - 2])
+    expect(refusal(file(frames))).toMatchObject({ reason: 'malformed', tag: '00280008' });
 });

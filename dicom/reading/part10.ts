@@ -6,6 +6,7 @@ import { MemorySource, type ByteSource } from './byte-source.ts';
 import { ascii } from './character-set.ts';
 import { readDataSet, swapped, type BulkData, type Encoding, type PixelDataElement } from './data-set.ts';
 import { DicomError } from './dicom-error.ts';
+import { frameBits } from './image-pixel.ts';
 import {
   explicitBigEndian,
   explicitLittleEndian,
@@ -46,6 +47,8 @@ const fileMetaOffset = 132;
 const fileMetaEncoding: Encoding = { explicit: true, bigEndian: false };
 /** A deflated data set has to be inflated in memory: beyond this it is refused. */
 const maxInflatedBytes = 2 ** 30;
+/** Several times those of the largest slides and cines. */
+const maxFrames = 2 ** 20;
 
 /** How much is held in memory. */
 export interface ReadingLimits {
@@ -87,7 +90,7 @@ export function readInstance(
     sopInstanceUID: requiredUID(dataset, '00080018', 'SOP Instance UID'),
     studyInstanceUID: requiredUID(dataset, '0020000D', 'Study Instance UID'),
     seriesInstanceUID: requiredUID(dataset, '0020000E', 'Series Instance UID'),
-    numberOfFrames: pixelData ? numberOfFrames(dataset) : 0,
+    numberOfFrames: pixelData ? numberOfFrames(dataset, pixelData, syntax) : 0,
     hasPixelData: pixelData !== undefined,
     dataset,
     fileMeta: meta.attributes,
@@ -142,9 +145,30 @@ function requiredUID(dataset: DicomJson, tag: string, name: string): string {
   return uid;
 }
 
-function numberOfFrames(dataset: DicomJson): number {
+/** As the data set says, which is not believed where so many frames cannot lie in the pixel data: readers count on it. */
+function numberOfFrames(dataset: DicomJson, pixelData: PixelDataElement, { codec }: TransferSyntax): number {
   const frames = numberOf(dataset, '00280008') ?? 1;
   if (!Number.isInteger(frames) || frames < 1)
     throw new DicomError('malformed', 'Number of Frames is not a positive integer', { tag: '00280008' });
+  if (frames === 1) return 1;
+  const most = Math.min(maxFrames, mostFrames(dataset, pixelData, codec !== undefined));
+  if (frames > most)
+    throw new DicomError('malformed', `Number of Frames ${frames}, the pixel data hold ${most} at most`, {
+      tag: '00280008',
+    });
   return frames;
+}
+
+/** A frame has a fragment of its own (PS3.5 A.4), other than in a video, or as many bits as it has samples. */
+function mostFrames(dataset: DicomJson, { encapsulated, length }: PixelDataElement, stills: boolean): number {
+  if (encapsulated) return stills ? encapsulated.fragments.length : length;
+  const [rows, columns, samplesPerPixel, bitsAllocated] = [
+    '00280010',
+    '00280011',
+    '00280002',
+    '00280100',
+  ].map((tag) => numberOf(dataset, tag) ?? 1);
+  const photometricInterpretation = stringOf(dataset, '00280004') ?? '';
+  const bits = frameBits({ rows, columns, samplesPerPixel, bitsAllocated, photometricInterpretation }, true);
+  return Math.floor((8 * length) / Math.max(bits, 1));
 }

@@ -98,6 +98,9 @@ interface Outcome {
   error?: Error;
 }
 
+/** Many more than a mutated file holds, and few enough to be looped over. */
+const mostFrames = 2 ** 20;
+
 /** The header, and the first and last frame in each form. */
 async function readEverything(pool: DicomPool, path: string): Promise<Outcome[]> {
   const attempt = async (task: string, work: Promise<unknown>): Promise<Outcome> => {
@@ -111,7 +114,10 @@ async function readEverything(pool: DicomPool, path: string): Promise<Outcome[]>
   let frames = 1;
   const header = await attempt(
     'header',
-    pool.readHeader(path).then(({ numberOfFrames }) => (frames = Math.max(numberOfFrames, 1))),
+    pool.readHeader(path).then(({ numberOfFrames }) => {
+      if (numberOfFrames > mostFrames) throw new Error(`${numberOfFrames} frames are believed`);
+      frames = Math.max(numberOfFrames, 1);
+    }),
   );
   if (header.error !== undefined) return [header];
   return [

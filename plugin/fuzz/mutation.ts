@@ -59,7 +59,7 @@ const texts = [
   'NaN',
   '0.0',
   '\\\\\\\\',
-  '2147483648',
+  '2147483646',
   '\x1b$)B\xff\x1b(J',
   '',
 ];
@@ -143,8 +143,11 @@ export const mutations: Record<string, Mutation> = {
   },
   frames(file, places, random) {
     const place = places.find(({ tag }) => tag === '00280008');
-    if (place) file.write(pick(texts, random).padEnd(place.length), place.valueAt, place.length, 'latin1');
-    return file;
+    if (!place) return file;
+    const value = Buffer.from(pick(texts, random), 'latin1');
+    file.writeUIntLE(value.length, place.lengthAt, place.lengthSize);
+    const rest = file.subarray(place.valueAt + place.length);
+    return Buffer.concat([file.subarray(0, place.valueAt), value, rest]);
   },
   nesting(file, places, random) {
     const { at } = pick(places, random);

@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { constants, deflateRawSync, gzipSync } from 'node:zlib';
 import { Agent, fetch, type RequestInit } from 'undici';
 import { makeCertificate } from '../../fixtures/certificate.ts';
-import { writeCRImage } from '../../fixtures/dicom-series.ts';
+import { writeCRImage, writeMultiframe } from '../../fixtures/dicom-series.ts';
 import { startNodeProcess, type NodeProcess } from '../../fixtures/node-process.ts';
 import { describeWith } from '../../fixtures/required-program.ts';
 import { auditFolder } from '../access/audit-log.ts';
@@ -173,7 +173,7 @@ describeWith(['openssl'], 'a node that asks who it is, by TLS', () => {
     expect((await store([image])).status).toBe(200);
   });
 
-  test('bombs are refused: a deflated data set, a compressed body', async () => {
+  test('bombs are refused: a deflated data set, an object that says it has many frames, a compressed body', async () => {
     // More than 1 GiB of zeros in one element, as Deflated Explicit VR Little Endian.
     const deflated = '1.2.840.10008.1.2.1.99\0';
     const meta = Buffer.concat([
@@ -200,6 +200,11 @@ describeWith(['openssl'], 'a node that asks who it is, by TLS', () => {
     const answer = await store([bomb]);
     expect([answer.status, await reasons(answer)]).toEqual([400, ['c000']]);
     expect(JSON.stringify(node.log())).toContain(`deflated data set beyond ${instanceBytes} bytes`);
+    const { bytes: cine } = await writeMultiframe(join(folder, 'us'), {
+      attributes: { NumberOfFrames: 2 ** 31 - 2 },
+    });
+    const frames = await store([cine]);
+    expect([frames.status, await reasons(frames)]).toEqual([400, ['c000']]);
     const json = await call('/api/v1/session', undefined, {
       method: 'POST',
       headers: { 'content-type': 'application/json', 'content-encoding': 'gzip' },
