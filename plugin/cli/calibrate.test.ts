@@ -22,9 +22,14 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-function qfae(...words: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+const qfae = (...words: string[]) => run(words);
+
+function run(
+  words: string[],
+  settings: Record<string, string> = {},
+): Promise<{ code: number; stdout: string; stderr: string }> {
   const script = new URL('qfae.ts', import.meta.url).pathname;
-  const env = { PATH: process.env['PATH'], QFAE_DATA: data, QFAE_INFERENCE_PROVIDER: 'cpu' };
+  const env = { PATH: process.env['PATH'], QFAE_DATA: data, QFAE_INFERENCE_PROVIDER: 'cpu', ...settings };
   return new Promise((resolve) => {
     execFile(process.execPath, [script, ...words], { env, cwd: folder }, (error, stdout, stderr) => {
       resolve({ code: error ? Number(error.code) : 0, stdout, stderr });
@@ -72,6 +77,10 @@ test('from published weights to a bundle that scores, by pictures and DICOM stud
     { type: 'study', file: picture, status: 'scored', rawScore: expect.any(Number), bundle: created },
     expect.objectContaining({ studyInstanceUID: expect.any(String), rawScore: expect.any(Number) }),
   ]);
+  const half = await run(['score', picture, '--raw', '--bundle', created], {
+    QFAE_INFERENCE_PRECISION: 'float16',
+  });
+  expect([half.code, half.stderr]).toEqual([0, '']); // nothing of onnxruntime's among the node's JSON lines
   const folders = ['--normal', join(normals, 'a'), '--abnormal', join(normals, 'b')];
   expect((await qfae('evaluate', ...folders, '--bundle', created, '--out', 'evaluated')).code).toBe(0);
   expect((await qfae('score', picture, '--bundle', created)).stderr).toContain('is not calibrated');
