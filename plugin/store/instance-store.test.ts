@@ -1,4 +1,11 @@
-import type { Database } from '../database/database.ts';
+import { randomUUID } from 'node:crypto';
+import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DicomPool } from '../../dicom/pool.ts';
+import { writeCTSeries, type WrittenInstance } from '../../fixtures/dicom-series.ts';
+import { openEmbeddedDatabase, type Database } from '../database/database.ts';
+import { removeDiscardedFiles } from './discarded-files.ts';
 import { InstanceStore } from './instance-store.ts';
 
 test('files are named after UIDs, and after nothing else', () => {
@@ -10,4 +17,49 @@ test('files are named after UIDs, and after nothing else', () => {
       expect(() => store.path({ ...uids, [key]: wrong })).toThrow('not a UID');
     }
   }
+});
+
+describe('a store', () => {
+  let folder: string;
+  let database: Database;
+  let pool: DicomPool;
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'qfae-store-'));
+    database = await openEmbeddedDatabase(join(folder, 'database'));
+    pool = new DicomPool({ threads: 1, timeoutMs: 120_000 });
+  }, 120_000);
+
+  afterAll(async () => {
+    await pool.close();
+    await database.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  /** Files as they come in, with their headers. */
+  const arrived = (images: WrittenInstance[]) =>
+    Promise.all(
+      images.map(async ({ path }) => {
+        const file = join(folder, randomUUID());
+        copyFileSync(path, file);
+        return { file, header: await pool.readHeader(file), arrival: false };
+      }),
+    );
+
+  test('keeps what is stored while the same is removed', async () => {
+    const store = new InstanceStore(database, join(folder, 'instances'));
+    const images = await writeCTSeries(join(folder, 'ct'), { slices: 12, rows: 16, columns: 16 });
+    await Promise.all(store.addAll(await arrived(images)));
+    const again = await arrived(images);
+    const removing = store.remove(images.map(({ sopInstanceUID }) => sopInstanceUID));
+    const [added] = await Promise.all([
+      Promise.all(store.addAll(again)),
+      removing,
+      removeDiscardedFiles(database, store),
+    ]);
+    expect(new Set(added.map((one) => one.added))).toEqual(new Set(['stored']));
+    const stored = await store.find(images[0].studyInstanceUID);
+    expect(stored).toHaveLength(12);
+    expect(stored.filter((instance) => !existsSync(store.path(instance)))).toEqual([]);
+  });
 });

@@ -40,8 +40,8 @@ export class InstanceStore {
   readonly #database: Database;
   readonly #folder: string;
   readonly #entries: IndexEntries;
-  /** By SOPInstanceUID. */
-  readonly #adding = new Map<string, Promise<unknown>>();
+  /** What is being done with the file of a SOPInstanceUID: the next waits for it. */
+  readonly #underWay = new Map<string, Promise<unknown>>();
 
   constructor(database: Database, folder: string) {
     this.#database = database;
@@ -66,7 +66,7 @@ export class InstanceStore {
     return arrived.map((one) => {
       const { sopInstanceUID } = one.header;
       // Of two copies that come at once, one is first.
-      const earlier = this.#adding.get(sopInstanceUID);
+      const earlier = this.#underWay.get(sopInstanceUID);
       const placing = earlier
         ? earlier.catch(() => undefined).then(() => this.#place(one, this.#storedAmong([one])))
         : this.#place(one, stored);
@@ -77,11 +77,28 @@ export class InstanceStore {
         const scoring = await this.#entries.add(one);
         return { added, ...(scoring !== undefined && { scoring }) };
       });
-      this.#adding.set(sopInstanceUID, adding);
-      return adding.finally(() => {
-        if (this.#adding.get(sopInstanceUID) === adding) this.#adding.delete(sopInstanceUID);
-      });
+      this.#occupy([sopInstanceUID], adding);
+      return adding;
     });
+  }
+
+  /**
+   * Does `work` while nothing is added or removed under these UIDs: after what is under way, before what comes. It
+   * must not add or remove by itself.
+   */
+  async alone<Result>(sopInstanceUIDs: string[], work: () => Promise<Result>): Promise<Result> {
+    const earlier = sopInstanceUIDs.flatMap((uid) => this.#underWay.get(uid) ?? []);
+    const working = Promise.allSettled(earlier).then(work);
+    this.#occupy(sopInstanceUIDs, working);
+    return working;
+  }
+
+  #occupy(sopInstanceUIDs: string[], work: Promise<unknown>): void {
+    for (const uid of sopInstanceUIDs) this.#underWay.set(uid, work);
+    const end = () => {
+      for (const uid of sopInstanceUIDs) if (this.#underWay.get(uid) === work) this.#underWay.delete(uid);
+    };
+    work.then(end, end);
   }
 
   async #place({ file, header }: ArrivedFile, known: Promise<Map<string, StoredInstance>>): Promise<Added> {
@@ -125,7 +142,14 @@ export class InstanceStore {
 
   /** Removes instances from index and disk; a series or study without any left goes with them. */
   async remove(sopInstanceUIDs: string[]): Promise<void> {
-    const removed = await this.#database.transaction(async (transaction) => {
+    await this.alone(sopInstanceUIDs, async () => {
+      const removed = await this.#removeEntries(sopInstanceUIDs);
+      for (const instance of removed) await rm(this.path(instance), { force: true });
+    });
+  }
+
+  #removeEntries(sopInstanceUIDs: string[]): Promise<StoredInstance[]> {
+    return this.#database.transaction(async (transaction) => {
       const rows = await entriesOf(transaction, sopInstanceUIDs);
       await transaction.query('delete from instance where sop_instance_uid = any($1)', [sopInstanceUIDs]);
       for (const series of new Set(rows.map((row) => row.seriesInstanceUID))) {
@@ -144,7 +168,6 @@ export class InstanceStore {
       }
       return rows;
     });
-    for (const row of removed) await rm(this.path(row), { force: true });
   }
 
   /** Where an instance's file lies. The UIDs are checked, so that no path leads outside. */
