@@ -161,6 +161,34 @@ describeWith(['chromium'], 'the dashboard, in Chromium', () => {
     expect(await seriousFindings()).toEqual([]);
   }, 900_000);
 
+  test('heads each picture with its own slice, while the next one is on its way and where it cannot be read', async () => {
+    const answered = Promise.withResolvers<undefined>();
+    await page.route('**/slices/3/image', async (request) => {
+      await answered.promise;
+      await request.fulfill({ status: 502, json: { detail: 'the archive is away' } });
+    });
+    await open('', 'Worklist');
+    await open(`#/study/local/${listed}?slice=2`, 'Another head');
+    await page.locator('.pictures[aria-busy=false]').waitFor();
+    const second = await pixelsOf('#slice');
+    await page.keyboard.press('ArrowDown');
+    await page.locator('.pictures[aria-busy=true]').waitFor();
+    await page.getByRole('heading', { name: 'Slice 2 of 4' }).waitFor();
+    expect(await pixelsOf('#slice')).toEqual(second);
+
+    answered.resolve(undefined);
+    await page.getByRole('alert').getByText('the archive is away').waitFor();
+    await page.getByRole('heading', { name: 'Slice 3 of 4' }).waitFor();
+    await page.locator('.pictures[aria-busy=false]').waitFor();
+    expect(new Set(await pixelsOf('#slice'))).toEqual(new Set([0]));
+    expect(complaints.splice(0)).toEqual([expect.stringContaining('502')]);
+    await page.unroute('**/slices/3/image');
+    await page.keyboard.press('ArrowUp');
+    await page.getByRole('heading', { name: 'Slice 2 of 4' }).waitFor();
+    await page.locator('.pictures[aria-busy=false]').waitFor();
+    expect(await pixelsOf('#slice')).toEqual(second);
+  }, 900_000);
+
   test('outlines what lies above the threshold of the map, and shows less than half of that faintly', async () => {
     await open('', 'Worklist');
     // A map of 8 × 8: a quarter, three eighths and one and a half times its threshold.

@@ -29,10 +29,11 @@ export class StudyPage {
   #style;
   /** Archives whose studies OHIF shows here. */
   #viewer = [];
+  /** The slice that is asked for. */
   #index;
-  #slice;
-  /** What is drawn: the pictures of the present slice. */
+  /** The slice that is seen, with its pictures; undefined where none could be read. */
   #drawn;
+  #reading = false;
   #window;
   #opacity;
   #threshold;
@@ -108,7 +109,11 @@ export class StudyPage {
     if (study.bundle && study.bundle !== this.#bundle?.id) {
       this.#bundle = await read(`/bundles/${study.bundle}`).catch(() => undefined); // it may be gone by now
     }
-    if (study.finishedAt !== before) this.#pictures.clear();
+    if (study.finishedAt !== before) {
+      this.#pictures.clear();
+      this.#drawn = undefined;
+      this.#draw();
+    }
     if (study.slices.length > 0)
       await this.#showSlice(Math.min(this.#index ?? this.#highest(), study.slices.length - 1));
   }
@@ -162,11 +167,12 @@ export class StudyPage {
 
   #stage() {
     const { slices } = this.#study;
-    const slice = slices[this.#index ?? 0];
+    const seen = this.#drawn?.index ?? this.#index ?? 0;
+    const slice = slices[seen];
     const { position } = slice;
     return html`<section class="stage" aria-labelledby="slices">
       <h2 id="slices">
-        Slice ${(this.#index ?? 0) + 1} of ${slices.length}
+        Slice ${seen + 1} of ${slices.length}
         <span class="small"
           >percentile
           ${percentileText(slice.score.percentile)}${slice.score.flagged ? ', ▲ flagged' : ''}${
@@ -176,7 +182,7 @@ export class StudyPage {
       </h2>
       <div
         class="pictures"
-        aria-busy=${this.#drawn?.index !== this.#index}
+        aria-busy=${this.#reading}
         @wheel=${(event) => this.#wheel(event)}
         @pointermove=${(event) => this.#drag(event)}
       >
@@ -184,22 +190,18 @@ export class StudyPage {
           <canvas
             id="slice"
             role="img"
-            aria-label="Slice ${(this.#index ?? 0) + 1}${this.#heatmap ? ' with heatmap' : ''}"
+            aria-label="Slice ${seen + 1}${this.#heatmap ? ' with heatmap' : ''}"
           ></canvas>
           <figcaption>
             ${this.#heatmap ? 'Slice with heatmap; what is above the threshold of the map is outlined' : 'Slice'}
           </figcaption>
         </figure>
         <figure ?hidden=${!this.#reconstruction}>
-          <canvas
-            id="reconstruction"
-            role="img"
-            aria-label="Reconstruction of slice ${(this.#index ?? 0) + 1}"
-          ></canvas>
+          <canvas id="reconstruction" role="img" aria-label="Reconstruction of slice ${seen + 1}"></canvas>
           <figcaption>What the model made of it, with what it knows of normal ones</figcaption>
         </figure>
       </div>
-      ${this.#slice && !this.#slice.gridToSlice ? html`<p>The anomaly maps of this study are not kept any more.</p>` : nothing}
+      ${this.#drawn && !this.#drawn.slice.gridToSlice ? html`<p>The anomaly maps of this study are not kept any more.</p>` : nothing}
       <div class="controls">
         ${this.#range('Slice', 1, slices.length, 1, (this.#index ?? 0) + 1, (value) => this.#show(value - 1))}
         ${this.#windowView()}
@@ -241,7 +243,7 @@ export class StudyPage {
   #windowView() {
     const window = this.#presentWindow();
     if (!window) return nothing;
-    const { lowest, highest } = this.#slice.window;
+    const { lowest, highest } = this.#drawn.slice.window;
     const range = Math.max(highest - lowest, 1);
     const step = range > 20 ? 1 : range / 100;
     return html`
@@ -371,32 +373,63 @@ export class StudyPage {
     void this.#dashboard.attempt(() => this.#showSlice(wanted));
   }
 
-  /** Reads the pictures of a slice and shows them, unless another one is asked for meanwhile. */
+  /**
+   * Reads the pictures of a slice and shows them, unless another one is asked for meanwhile. Until then the one before
+   * stays, under its own heading; where they cannot be read, nothing does.
+   */
   async #showSlice(index) {
     this.#index = index;
     const turn = ++this.#latest;
-    const path = this.#path(`/slices/${index + 1}`);
-    const slice = await this.#kept(path, () => read(path));
-    if (turn !== this.#latest) return;
-    this.#slice = slice;
-    const window = this.#window ? `?window=${this.#window.center},${this.#window.width}` : '';
-    const kept = (name) => this.#kept(path + name, () => readPicture(path + name));
-    const [image, map, reconstruction] = await Promise.all([
-      kept(`/image${window}`),
-      slice.gridToSlice && kept('/map'),
-      slice.gridToSlice && kept('/reconstruction'),
-    ]);
-    if (turn !== this.#latest) return;
-    this.#drawn = { index, image, map, reconstruction };
+    this.#reading = true;
     this.#dashboard.update();
-    this.#draw();
-    for (const next of [index + 1, index - 1]) {
-      if (next < 0 || next >= this.#study.slices.length) continue;
-      const ahead = this.#path(`/slices/${next + 1}`);
-      for (const name of [`/image${window}`, ...(slice.gridToSlice ? ['/map'] : [])]) {
-        this.#kept(ahead + name, () => readPicture(ahead + name)).catch(() => undefined);
+    try {
+      const drawn = await this.#read(index, turn);
+      if (turn === this.#latest) this.#drawn = drawn;
+    } catch (error) {
+      if (turn !== this.#latest) return;
+      this.#drawn = undefined;
+      throw error;
+    } finally {
+      if (turn === this.#latest) {
+        this.#reading = false;
+        this.#dashboard.update();
+        this.#draw();
       }
     }
+    if (turn === this.#latest) this.#readAhead(index);
+  }
+
+  async #read(index, turn) {
+    const path = this.#path(`/slices/${index + 1}`);
+    const slice = await this.#kept(path, () => read(path));
+    if (turn !== this.#latest) return undefined;
+    const [image, map, reconstruction] = await Promise.all([
+      this.#keptPicture(`${path}/image${this.#windowQuery()}`),
+      slice.gridToSlice && this.#keptPicture(`${path}/map`),
+      slice.gridToSlice && this.#keptPicture(`${path}/reconstruction`),
+    ]);
+    return { index, slice, image, map, reconstruction };
+  }
+
+  #readAhead(index) {
+    for (const next of [index + 1, index - 1]) {
+      if (next < 0 || next >= this.#study.slices.length) continue;
+      const path = this.#path(`/slices/${next + 1}`);
+      for (const name of [
+        `/image${this.#windowQuery()}`,
+        ...(this.#drawn.slice.gridToSlice ? ['/map'] : []),
+      ]) {
+        this.#keptPicture(path + name).catch(() => undefined);
+      }
+    }
+  }
+
+  #windowQuery() {
+    return this.#window ? `?window=${this.#window.center},${this.#window.width}` : '';
+  }
+
+  #keptPicture(path) {
+    return this.#kept(path, () => readPicture(path));
   }
 
   /** What was read before, or is read now. */
@@ -412,19 +445,23 @@ export class StudyPage {
 
   #draw() {
     const canvas = document.querySelector('#slice');
-    if (!canvas || !this.#drawn) return;
-    const { image, map, reconstruction } = this.#drawn;
+    if (!canvas) return;
+    const beside = document.querySelector('#reconstruction');
+    if (!this.#drawn) {
+      for (const one of [canvas, beside]) one.getContext('2d').reset();
+      return;
+    }
+    const { slice, image, map, reconstruction } = this.#drawn;
     drawHeatmap(canvas, image, {
       map: this.#heatmap ? map : undefined,
-      gridToSlice: this.#slice.gridToSlice,
+      gridToSlice: slice.gridToSlice,
       style: this.#style,
       opacity: this.#opacity,
       threshold: this.#threshold,
     });
     if (!reconstruction || !this.#reconstruction) return;
-    const beside = document.querySelector('#reconstruction');
     Object.assign(beside, { width: image.width, height: image.height });
-    const [a, b, c, d, e, f] = this.#slice.gridToSlice;
+    const [a, b, c, d, e, f] = slice.gridToSlice;
     const context = beside.getContext('2d');
     context.setTransform(a, d, b, e, c, f);
     context.drawImage(reconstruction, 0, 0);
@@ -437,7 +474,8 @@ export class StudyPage {
   }
 
   #presentWindow() {
-    return this.#slice?.window && (this.#window ?? this.#slice.window);
+    const own = this.#drawn?.slice.window;
+    return own && (this.#window ?? own);
   }
 
   #setWindow({ center, width }) {
@@ -461,7 +499,7 @@ export class StudyPage {
   #drag(event) {
     const window = this.#presentWindow();
     if (event.buttons !== 1 || !window) return;
-    const step = Math.max(this.#slice.window.highest - this.#slice.window.lowest, 1) / dragPixels;
+    const step = Math.max(this.#drawn.slice.window.highest - this.#drawn.slice.window.lowest, 1) / dragPixels;
     this.#setWindow({
       center: window.center + event.movementY * step,
       width: window.width + event.movementX * step,
