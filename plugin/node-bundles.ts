@@ -4,12 +4,13 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { Agent, fetch } from 'undici';
+import { fetch, type Agent } from 'undici';
 import { importVerifiedBundle } from '../inference/bundle/import-verified.ts';
 import { bundleIDs, promote, promotedBundle } from '../inference/bundle/registry.ts';
 import { clearShadow, setShadow, shadowBundle } from '../inference/bundle/shadow.ts';
 import { apiPath } from './api/router.ts';
 import { authorization, causeOf } from './archive/dicomweb-archive.ts';
+import { http1Agent } from './http/http1-agent.ts';
 
 /** The node does not give what it is asked for: a token is wrong, or there is no such bundle. */
 export class NodeRefusalError extends Error {
@@ -46,8 +47,7 @@ export class NodeBundles {
 
   constructor(options: NodeBundlesOptions) {
     this.#options = options;
-    const { timeoutMs } = options;
-    this.#dispatcher = new Agent({ headersTimeout: timeoutMs, bodyTimeout: timeoutMs });
+    this.#dispatcher = http1Agent(options.timeoutMs);
   }
 
   /**

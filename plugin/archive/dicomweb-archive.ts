@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import * as dicomweb from 'dicomweb-client';
-import { Agent, fetch, type RequestInit, type Response } from 'undici';
+import { fetch, type Agent, type RequestInit, type Response } from 'undici';
 import type { DicomJson } from '../../dicom/dicom-json.ts';
 import type { ResultObject } from '../../dicom/result.ts';
 import { parseMediaType } from '../dicomweb/media-type.ts';
 import { boundaryOf, readParts, writeParts } from '../dicomweb/multipart.ts';
+import { http1Agent } from '../http/http1-agent.ts';
 import { PartlyStoredError, type Archive, type InstanceReference, type StudyReference } from './archive.ts';
 import { FetchRequest } from './fetch-request.ts';
 
@@ -59,7 +60,7 @@ export class DicomWebArchive implements Archive {
   constructor(address: DicomWebAddress) {
     this.name = address.name;
     this.#address = address;
-    this.#dispatcher = new Agent({ headersTimeout: address.timeoutMs, bodyTimeout: address.timeoutMs });
+    this.#dispatcher = http1Agent(address.timeoutMs);
     const { url, headers } = address;
     this.#client = new dicomweb.api.DICOMwebClient({
       url,

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ScoreValues } from '../../dicom/result.ts';
-import { Agent, fetch, type RequestInit } from 'undici';
+import { fetch, type Agent, type RequestInit } from 'undici';
 import { noteArrival } from '../arrival/arrivals.ts';
+import { http1Agent } from '../http/http1-agent.ts';
 import { ownObjects } from '../jobs/scorings.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import type { Logger } from '../log.ts';
@@ -56,7 +57,7 @@ export class OrthancArchive extends DicomWebArchive {
     super({ name: orthancArchiveName, url: `${url}${settings.dicomWebRoot}`, headers, timeoutMs });
     this.#settings = { ...settings, url };
     this.#headers = headers;
-    this.#dispatcher = new Agent({ headersTimeout: timeoutMs, bodyTimeout: timeoutMs });
+    this.#dispatcher = http1Agent(timeoutMs);
   }
 
   /** Asks Orthanc for its version, to see whether it can be reached. */
@@ -196,8 +197,8 @@ export class OrthancArchive extends DicomWebArchive {
     const another = last !== undefined && feed.mark !== null && feed.mark !== markOf(last);
     // Behind the newest change, Orthanc still tells its number.
     if (page.Last < position || another) {
-      log.warn({ archive: this.name }, 'the feed of changes starts over: the archive was reset or replaced');
       await move(database, await this.#positionAt(feed.started_at), null);
+      log.warn({ archive: this.name }, 'the feed of changes starts over: the archive was reset or replaced');
       return true;
     }
     const newest = page.Changes.find(({ Seq }) => Seq === page.Last); // none where it was deleted

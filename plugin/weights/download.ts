@@ -2,7 +2,9 @@ import { mkdir, open, rm, stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { ReadableStream } from 'node:stream/web';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fetch, type Response } from 'undici';
 import { hashFile } from '../../inference/weights/store.ts';
+import { http1Agent } from '../http/http1-agent.ts';
 
 /** A file as its server describes it before it is fetched. */
 export interface RemoteFile {
@@ -20,6 +22,8 @@ export interface RemoteFile {
 /** Downloads of one file that end without a new byte, until it is given up. */
 const FRUITLESS_ATTEMPTS = 4;
 const MAX_REDIRECTS = 5;
+
+const dispatcher = http1Agent(300_000);
 
 /**
  * Asks for a file without fetching it. On the Hugging Face hub the answer to HEAD, a redirect to where the file
@@ -149,7 +153,10 @@ async function append(
   }
 }
 
-/** fetch, without a body to be decompressed: lengths and hashes are those of the file. */
+/**
+ * fetch, without a body to be decompressed: lengths and hashes are those of the file. It is undici's own, as Node's
+ * (undici 7) ends the process where a server closes the connection before a slow disk has taken what it sent.
+ */
 async function request(
   url: string,
   method: string,
@@ -162,6 +169,7 @@ async function request(
     return await fetch(url, {
       method,
       redirect,
+      dispatcher,
       headers: { 'accept-encoding': 'identity', ...authorization, ...headers },
     });
   } catch (error) {
