@@ -8,7 +8,6 @@ export function serveCommand(): Command {
   return new Command('serve').description('run the node').action(async () => {
     const settings = loadSettings();
     const node = await startNode(settings, createLog(settings.log.level));
-    console.log(`QFAE node: ${node.url}/`);
     const told = new Promise<undefined>((resolve) => {
       process.once('SIGINT', () => {
         resolve(undefined);
@@ -17,6 +16,7 @@ export function serveCommand(): Command {
         resolve(undefined);
       });
     });
+    console.log(`QFAE node: ${node.url}/`); // who reads this may end it at once
     const failure = await Promise.race([told, node.failure]);
     await node.stop();
     if (failure) throw failure;

@@ -10,11 +10,12 @@ export function workerCommand(): Command {
     .action(async () => {
       const settings = loadSettings();
       const worker = await startWorker(settings, createLog(settings.log.level));
-      console.log('QFAE worker: takes jobs');
-      await new Promise((resolve) => {
+      const told = new Promise((resolve) => {
         process.once('SIGINT', resolve);
         process.once('SIGTERM', resolve);
       });
+      console.log('QFAE worker: takes jobs'); // who reads this may end it at once
+      await told;
       await worker.stop();
     });
 }

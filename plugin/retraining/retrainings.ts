@@ -26,15 +26,22 @@ export interface Retraining {
 const columns = `id::text, schedule, profile, due_at as "dueAt", state, attempt, run, reason, bundle, outcome,
   finished_at as "finishedAt"`;
 
-/** Enters a firing; undefined where another process has entered the same one. */
+/** Enters a firing, as skipped where there is a reason; undefined where another process has entered the same one. */
 export async function enterRetraining(
   on: Queryable,
-  { schedule, profile, dueAt }: Pick<Retraining, 'schedule' | 'profile' | 'dueAt'>,
+  {
+    schedule,
+    profile,
+    dueAt,
+    skippedFor = null,
+  }: Pick<Retraining, 'schedule' | 'profile' | 'dueAt'> & { skippedFor?: string | null },
 ): Promise<Retraining | undefined> {
   const rows = await on.query<Retraining>(
-    `insert into retraining (schedule, profile, due_at, state) values ($1, $2, $3, 'running')
+    `insert into retraining (schedule, profile, due_at, state, reason, finished_at)
+     select $1, $2, $3, case when $4::text is null then 'running' else 'skipped' end, $4,
+       case when $4::text is not null then now() end
      on conflict (schedule, due_at) do nothing returning ${columns}`,
-    [schedule, profile, dueAt],
+    [schedule, profile, dueAt, skippedFor],
   );
   return rows.at(0);
 }

@@ -146,12 +146,18 @@ export class RetrainingSchedule {
   /** Starts a run now, even if the schedule is paused. Throws ScheduleError while one runs. */
   async runNow(name: string): Promise<Retraining> {
     const schedule = this.#known(name);
-    if (this.#running) throw new ScheduleError('running', `a run of ${this.#running.schedule} is under way`);
+    const before = this.#underWay();
+    if (before !== null) throw new ScheduleError('running', before);
     const { database } = this.#context;
     const row = await enterRetraining(database, {
       ...{ schedule: name, profile: schedule.profile, dueAt: new Date() },
     });
     if (!row) throw new ScheduleError('running', 'it was started this very moment');
+    const reason = this.#underWay();
+    if (reason !== null) {
+      await updateRetraining(database, row.id, { state: 'skipped', reason });
+      throw new ScheduleError('running', reason);
+    }
     this.#begin(row, schedule, { asked: true });
     return row;
   }
@@ -171,15 +177,22 @@ export class RetrainingSchedule {
   async #fire(name: string, schedule: ScheduleSettings, dueAt: Date): Promise<void> {
     const { database, log } = this.#context;
     if ((await pausedSchedules(database)).has(name)) return;
-    const row = await enterRetraining(database, { schedule: name, profile: schedule.profile, dueAt });
+    const skippedFor = this.#underWay();
+    const firing = { schedule: name, profile: schedule.profile, dueAt, skippedFor };
+    const row = await enterRetraining(database, firing);
     if (!row) return; // of another node on the same database
-    if (this.#running) {
-      const reason = `a run of ${this.#running.schedule} is under way`;
-      await updateRetraining(database, row.id, { state: 'skipped', reason });
-      log.info({ schedule: name, reason }, 'retraining is skipped');
+    const reason = skippedFor ?? this.#underWay(); // somebody may have asked for one this very moment
+    if (reason === null) {
+      this.#begin(row, schedule);
       return;
     }
-    this.#begin(row, schedule);
+    if (skippedFor === null) await updateRetraining(database, row.id, { state: 'skipped', reason });
+    log.info({ schedule: name, reason }, 'retraining is skipped');
+  }
+
+  /** Why no run can begin now, if none can. */
+  #underWay(): string | null {
+    return this.#running ? `a run of ${this.#running.schedule} is under way` : null;
   }
 
   #begin(row: Retraining, schedule: ScheduleSettings, { asked = false } = {}): void {

@@ -12,17 +12,23 @@ export class BundlesPage {
   /** IDs that are compared. */
   #compared = new Set();
   #cards = [];
+  #latest = 0;
 
   constructor(dashboard) {
     this.#dashboard = dashboard;
   }
 
   async load() {
-    const [{ profiles }, { bundles, damaged }] = await Promise.all([read('/profiles'), read('/bundles')]);
+    const turn = ++this.#latest;
+    const [{ profiles }, { bundles, damaged }, ...cards] = await Promise.all([
+      ...[read('/profiles'), read('/bundles')],
+      ...[...this.#compared].map((id) => read(`/bundles/${id}`)),
+    ]);
+    if (turn !== this.#latest) return; // read again meanwhile, perhaps faster
     this.#profiles = profiles;
     this.#bundles = bundles;
     this.#damaged = damaged;
-    this.#cards = await Promise.all([...this.#compared].map((id) => read(`/bundles/${id}`)));
+    this.#cards = cards;
   }
 
   view() {

@@ -19,6 +19,7 @@ export class JobsPage {
   #state;
   #jobs = [];
   #loaded = false;
+  #latest = 0;
 
   constructor(dashboard, _parameters, query) {
     this.#dashboard = dashboard;
@@ -33,7 +34,10 @@ export class JobsPage {
   };
 
   async load() {
-    this.#jobs = (await read(`/jobs?${queryOf({ state: this.#state, limit: pageSize })}`)).jobs;
+    const turn = ++this.#latest;
+    const { jobs } = await read(`/jobs?${queryOf({ state: this.#state, limit: pageSize })}`);
+    if (turn !== this.#latest) return; // read again meanwhile, perhaps faster
+    this.#jobs = jobs;
     this.#loaded = true;
   }
 

@@ -7,13 +7,16 @@ export class RetrainingPage {
   #dashboard;
   #schedules;
   #retrainings = [];
+  #latest = 0;
 
   constructor(dashboard) {
     this.#dashboard = dashboard;
   }
 
   async load() {
+    const turn = ++this.#latest;
     const [{ schedules }, { retrainings }] = await Promise.all([read('/schedules'), read('/retrainings')]);
+    if (turn !== this.#latest) return; // read again meanwhile, perhaps faster
     this.#schedules = schedules;
     this.#retrainings = retrainings;
   }
