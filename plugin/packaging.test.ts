@@ -1,10 +1,9 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
-import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse } from 'yaml';
+import { freePort } from '../fixtures/free-port.ts';
 import { startNodeProcess } from '../fixtures/node-process.ts';
 import { startOrthanc } from '../fixtures/orthanc.ts';
 import { describeWith } from '../fixtures/required-program.ts';
@@ -64,13 +63,9 @@ test('the image holds all that runs in it: it starts, asks who it is, and its he
   symlinkSync(join(root, 'node_modules'), join(image, 'node_modules'));
   expect(command).toEqual(['node', 'plugin/cli/qfae.ts', 'serve']); // as startNodeProcess runs it
 
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  await once(probe.close(), 'close');
   const { QFAE_HTTP_HOST: host, PATH: path } = imageEnvironment;
   expect([host, path.split(':')[0]]).toEqual(['0.0.0.0', '/opt/qfae/node_modules/.bin']);
-  const environment = { QFAE_HTTP_PORT: String(port), QFAE_HTTP_BEHIND_PROXY: 'true' };
+  const environment = { QFAE_HTTP_PORT: String(await freePort()), QFAE_HTTP_BEHIND_PROXY: 'true' };
   const node = await startNodeProcess(environment, undefined, join(image, command[1]));
   try {
     expect((await fetch(`${node.url}/api/v1/studies`)).status).toBe(401);
@@ -94,7 +89,7 @@ test('the CUDA provider is installed by a command that there is', () => {
     encoding: 'utf8',
   });
   expect([status, stderr]).toEqual([1, expect.stringContaining('/no/such/package')]);
-}, 120_000);
+});
 
 test('docker-compose: the node takes its settings and secrets, and may be reached', () => {
   const { qfae } = compose.services;
@@ -153,7 +148,7 @@ describeWith(['Orthanc'], "docker-compose: Orthanc's configuration", () => {
     } finally {
       await orthanc.stop();
     }
-  }, 120_000);
+  });
 });
 
 describeWith(['systemd-analyze'], 'the systemd unit', () => {

@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { request } from 'undici';
+import { freePort } from '../../fixtures/free-port.ts';
 import { startNodeProcess, type NodeProcess } from '../../fixtures/node-process.ts';
 import { startOidcProvider, type OidcProviderDouble } from '../../fixtures/oidc-provider.ts';
 import { describeWith } from '../../fixtures/required-program.ts';
@@ -150,15 +150,6 @@ Include ${configuration}
       expect((await fetch(`${node.url}/api/v1/studies`)).status).toBe(401);
       const asJane = await fetch(`${node.url}/api/v1/studies`, { headers: { 'OIDC-claim-sub': 'jane' } });
       expect(asJane.status).toBe(401);
-    }, 120_000);
+    }, 300_000);
   },
 );
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}

@@ -1,13 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ResultObject } from '../../dicom/result.ts';
 import { dataSetOffset } from '../../dicom/writing/file-head.ts';
 import { writeCRImage, writeMultiframe, type WrittenInstance } from '../../fixtures/dicom-series.ts';
+import { freePort } from '../../fixtures/free-port.ts';
 import { startOrthanc } from '../../fixtures/orthanc.ts';
 import { describeWith } from '../../fixtures/required-program.ts';
 import { PartlyStoredError } from '../archive/archive.ts';
@@ -42,14 +43,6 @@ function destination(port: number, aeTitle: string, callingAETitle = 'QFAE') {
     callingAETitle,
     timeoutSeconds: 60,
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await once(server.close(), 'close');
-  return port;
 }
 
 describeWith(['Orthanc'], 'C-STORE to Orthanc', () => {
@@ -96,6 +89,7 @@ describeWith(['storescp'], 'C-STORE to a receiver that answers no query', () => 
       );
       socket.destroy();
       if (listens) break;
+      if (child.exitCode !== null) throw new Error(`storescp ended with ${child.exitCode}`);
       await sleep(50);
     }
     const stop = async () => {

@@ -2,16 +2,17 @@ import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { createServer as createTcpServer, type AddressInfo } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { DicomJson } from '../../dicom/dicom-json.ts';
 import { brainStudy } from '../../fixtures/brain-study.ts';
 import { writeCRImage, writeMRSeries } from '../../fixtures/dicom-series.ts';
+import { freePort } from '../../fixtures/free-port.ts';
 import { startNodeProcess } from '../../fixtures/node-process.ts';
 import { startOrthanc, type Orthanc } from '../../fixtures/orthanc.ts';
 import { describeWith } from '../../fixtures/required-program.ts';
+import { until } from '../../fixtures/until.ts';
 import { scoredStudy } from '../../fixtures/worklist.ts';
 
 const defaultAddress = 'http://127.0.0.1:8780/hooks/orthanc';
@@ -61,7 +62,7 @@ describeWith(['Orthanc', 'storescu'], 'hints of Orthanc', () => {
       const directory = join(folder, name);
       await writeCRImage(directory, { name });
       send(orthanc, directory);
-      for (let i = 0; i < 300 && hints.length === 0; i++) await sleep(100);
+      await until('a hint', () => hints.length > 0);
       expect(hints[0]).toBe('POST /hooks/orthanc');
       expect((await fetch(`${orthanc.url}/statistics`)).status).toBe(200);
     } finally {
@@ -72,10 +73,7 @@ describeWith(['Orthanc', 'storescu'], 'hints of Orthanc', () => {
   });
 
   test('a hint is enough to be scored; where Orthanc refuses deletion, the old result is rejected', async () => {
-    const probe = createTcpServer().listen(0, '127.0.0.1');
-    await once(probe, 'listening');
-    const { port } = probe.address() as AddressInfo;
-    await once(probe.close(), 'close');
+    const port = await freePort();
     const noDeletion = join(folder, 'no-deletion.lua');
     writeFileSync(noDeletion, "function IncomingHttpRequestFilter(method) return method ~= 'DELETE' end\n");
     const { LuaScripts = [] } = script('hint.lua', `http://127.0.0.1:${port}`);
@@ -87,13 +85,13 @@ describeWith(['Orthanc', 'storescu'], 'hints of Orthanc', () => {
     const node = await startNodeProcess({
       QFAE_DATA: data,
       QFAE_HTTP_PORT: String(port),
-      QFAE_ARRIVAL_QUIET_SECONDS: '1',
+      QFAE_ARRIVAL_QUIET_SECONDS: '3', // longer than any pause between two objects of storescu
       QFAE_ORTHANC_URL: orthanc.url,
       QFAE_ORTHANC_POLL_SECONDS: '3600',
     });
     try {
       // The first poll is at the start; it has to be over.
-      for (let i = 0; i < 100 && !(await fetch(`${node.url}/readyz`)).ok; i++) await sleep(100);
+      await until('the node is ready', async () => (await fetch(`${node.url}/readyz`)).ok);
       const [{ studyInstanceUID: study }] = await writeMRSeries(
         join(folder, 'first'),
         brainStudy({ seed: 1, slices: 3 }),
