@@ -26,8 +26,10 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-function file(bytes: Uint8Array): string {
-  const path = join(folder, 'changed.dcm');
+let files = 0;
+
+/** Writes a file that was not there before: two of one name and length are told apart by their times only. */
+function file(bytes: Uint8Array, path = join(folder, `changed-${++files}.dcm`)): string {
   writeFileSync(path, bytes);
   return path;
 }
@@ -87,7 +89,7 @@ test('a file that was replaced is read anew', async () => {
   const single = new DicomPool({ threads: 1 });
   const path = file(ct.bytes);
   expect((await single.readSlice(path, 1)).sopInstanceUID).toBe(ct.sopInstanceUID);
-  file(us.bytes);
+  file(us.bytes, path);
   expect((await single.readSlice(path, 3)).sopInstanceUID).toBe(us.sopInstanceUID);
   await single.close();
 });

@@ -22,7 +22,7 @@ beforeAll(() => {
       return { result: task + ' ' + (task === 'thread' ? threadId : '') };
     }`,
   );
-  pool = new WorkerPool(pathToFileURL(worker), { threads: 2, timeoutMs: 2000 });
+  pool = new WorkerPool(pathToFileURL(worker), { threads: 2, timeoutMs: 5000 });
 });
 
 afterAll(async () => {

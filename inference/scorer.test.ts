@@ -109,9 +109,9 @@ test('a slice is prepared on another thread: this one goes on meanwhile', async 
   function* source() {
     setImmediate(turn);
     // In one batch: between the two, the first one is prepared, and nothing is scored.
-    for (const side of [1000, 60]) {
+    for (const side of [5000, 60]) {
       seen.push(turns);
-      yield slice(1, side, side);
+      yield { pixels: new Uint8Array(side * side).fill(90), rows: side, columns: side };
     }
   }
   expect(await collect(scorer.score(source()))).toHaveLength(2);

@@ -16,7 +16,7 @@ test('closed while a run is under way, it rejects the run and waits for the thre
   const side = 1024;
   const session = await Session.open({ graph: slowGraph(side) });
   const running = session.run({ x: { data: new Float32Array(side * side), dims: [side, side] } });
-  await sleep(100); // the run has begun
+  await sleep(20); // the run has begun
   const outcome = expect(running).rejects.toThrow('closed');
   await session.close();
   await outcome;

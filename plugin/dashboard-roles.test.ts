@@ -53,7 +53,7 @@ describeWith(['chromium'], 'the dashboard where one signs in', () => {
     await browser.close();
     await node.stop();
     rmSync(folder, { recursive: true });
-  }, 60_000);
+  }, 300_000);
 
   /** Signs in on the way to a page, and is brought there. */
   async function signedIn(role: Role, address: string): Promise<Page> {
@@ -81,7 +81,7 @@ describeWith(['chromium'], 'the dashboard where one signs in', () => {
       expect(await page.locator('main').getByRole('button').allInnerTexts()).toEqual([]);
     }
     await page.goto(`${node.url}/#/start`);
-    expect(await page.getByRole('button', { name: 'Load a sample study' }).isDisabled()).toBe(true);
+    await page.getByRole('button', { name: 'Load a sample study', disabled: true }).waitFor();
     await page.getByRole('button', { name: 'the reader: sign out' }).click();
     await page.getByLabel('Token').waitFor();
   }, 900_000);
@@ -94,6 +94,6 @@ describeWith(['chromium'], 'the dashboard where one signs in', () => {
       await page.getByRole('button', { name: button }).first().waitFor();
     }
     await page.goto(`${node.url}/#/start`);
-    expect(await page.getByRole('button', { name: 'Load a sample study' }).isEnabled()).toBe(true);
+    await page.getByRole('button', { name: 'Load a sample study', disabled: false }).waitFor();
   }, 900_000);
 });

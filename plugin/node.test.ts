@@ -2,7 +2,6 @@ import { execFile, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import sharp from 'sharp';
 import type { DicomJson } from '../dicom/dicom-json.ts';
@@ -13,6 +12,7 @@ import { writeCRImage, writeMRSeries, type WrittenInstance } from '../fixtures/d
 import { startNodeProcess, type NodeProcess } from '../fixtures/node-process.ts';
 import { describeWith } from '../fixtures/required-program.ts';
 import { stow } from '../fixtures/stow.ts';
+import { until } from '../fixtures/until.ts';
 import { scoredStudy, worklistEntry } from '../fixtures/worklist.ts';
 
 const secondaryCapture = '1.2.840.10008.5.1.4.1.1.7';
@@ -70,7 +70,9 @@ describe('a study that arrives by STOW-RS', () => {
   });
 
   test('is one story in the log, and counts in the metrics', async () => {
-    const { scoring } = node.log().find(({ msg }) => msg === 'instance stored')!;
+    const { scoring } = await until('the last line of the story', () =>
+      node.log().find(({ msg }) => msg === 'study is scored'),
+    );
     const story = node.log().filter((line) => line['scoring'] === scoring);
     const told = story.map(({ msg }) => String(msg));
     expect(told.filter((line) => line === 'instance stored')).toHaveLength(6);
@@ -79,11 +81,10 @@ describe('a study that arrives by STOW-RS', () => {
     );
     expect(story[0]['request']).toMatch(/^[0-9a-f-]{36}$/);
 
-    let metrics = '';
-    for (let i = 0; i < 100 && !metrics.includes('state="scored",profile="untrained"} 1'); i++) {
-      await sleep(100);
-      metrics = await (await fetch(`${node.url}/metrics`)).text();
-    }
+    const metrics = await until('it counts', async () => {
+      const text = await (await fetch(`${node.url}/metrics`)).text();
+      return text.includes('state="scored",profile="untrained"} 1') && text;
+    });
     for (const step of ['query', 'retrieve', 'score', 'store']) {
       expect(metrics).toContain(`qfae_stage_seconds_count{stage="${step}"} 1\n`);
     }

@@ -10,6 +10,7 @@ import { startNodeProcess, startWorkerProcess } from '../fixtures/node-process.t
 import { startPostgres } from '../fixtures/postgres.ts';
 import { describeWith } from '../fixtures/required-program.ts';
 import { stow } from '../fixtures/stow.ts';
+import { until } from '../fixtures/until.ts';
 import { scoredStudy } from '../fixtures/worklist.ts';
 import { addBundle, bundleIDs, openBundle, promote } from '../inference/bundle/registry.ts';
 import type { Role } from './access/role.ts';
@@ -79,8 +80,14 @@ describeWith(
           const jobs = await listJobs(database, { states: ['running'], limit: 10 });
           return jobs.find(({ worker, step }) => worker!.endsWith(killed.data) && step !== 'query');
         };
-        let left;
-        while (!(left = await running())) await sleep(10);
+        // Stopped first: between a look and the end of the process, the job might come to its own end.
+        const left = await until('a job that runs in a process that stands still', async () => {
+          if (!(await running())) return;
+          killed.process.kill('SIGSTOP');
+          const job = await running();
+          if (!job) killed.process.kill('SIGCONT');
+          return job;
+        });
         await killed.stop('SIGKILL');
 
         for (const uid of uids) {

@@ -319,7 +319,7 @@ test('closed while a micro-batch is under way, it rejects that and the process g
   const engine = await openEngine();
   const running = engine.accumulate(feeds());
   const outcome = expect(running).rejects.toThrow('the training engine was closed');
-  await sleep(20); // the run has begun
+  await sleep(5); // the run has begun
   await engine.close();
   await outcome;
 });

@@ -86,7 +86,7 @@ describeWith([python, 'dcm2pnm'], 'native pixels in forms that few writers write
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'qfae-pixel-forms-'));
     theirs = pydicom(written, folder) as typeof theirs;
-  }, 120_000);
+  }, 300_000);
   afterAll(() => {
     rmSync(folder, { recursive: true });
   });

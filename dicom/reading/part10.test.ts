@@ -148,7 +148,7 @@ describeWith([python, 'dcm2json'], 'files that contradict the standard', () => {
         ? answers[byPydicom.indexOf(path)]
         : (JSON.parse(spawnSync('dcm2json', ['-q', path], { encoding: 'utf8' }).stdout) as DicomJson),
     );
-  }, 120_000);
+  }, 300_000);
 
   test.each(careless.map(([name, file], i) => [name, file, i] as const))('%s', (_name, file, i) => {
     expect(values(header(file).dataset)).toEqual(values(theirs[i]));

@@ -98,4 +98,4 @@ test('the thread finds the same as the calling one, and can be given up', async 
   const volume = head('brain', [4, 4, 5]);
   expect(await isolateBrain(volume)).toEqual(brainOf(volume));
   await expect(isolateBrain(volume, AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough');
-}, 120_000);
+}, 300_000);

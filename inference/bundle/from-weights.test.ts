@@ -24,7 +24,7 @@ beforeAll(async () => {
     await importWeights(root, join(GOLDEN_FOLDER, 'weights', source), origin);
   }
   created = await bundleFromWeights(root, { ...parts, profile: 'chest-xray', model: goldenConfig });
-}, 120_000);
+}, 300_000);
 afterAll(() => rm(root, { recursive: true }));
 
 test('a bundle of imported weights scores as the released code', async () => {
@@ -45,7 +45,7 @@ test('its reference is prepared as the profile says, its weights found by the na
   const pulled = { ...parts, checkpoint: 'golden-model', perceptual: 'golden-raw_mae_p16_224' };
   const liver = await bundleFromWeights(root, { ...pulled, profile: 'liver-ct', model: goldenConfig });
   await expect(verifyBundle(root, liver.id)).resolves.toBeDefined();
-}, 120_000);
+}, 300_000);
 
 test('it says nothing before it is calibrated; then each patient counts once, by the highest slice', async () => {
   await expect(promote(root, created.id)).rejects.toThrow(`qfae calibrate --bundle ${created.id}`);
@@ -78,7 +78,7 @@ test('it says nothing before it is calibrated; then each patient counts once, by
   } finally {
     await scorer.close();
   }
-}, 120_000);
+}, 300_000);
 
 test('weights that are not there, or do not fit, are named', async () => {
   await expect(bundleFromWeights(root, { ...parts, profile: 'brain-mri' })).rejects.toThrow(

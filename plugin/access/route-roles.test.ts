@@ -1,10 +1,11 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Express, Router } from 'express';
+import { until } from '../../fixtures/until.ts';
 import { apiRouter, apiPath } from '../api/router.ts';
 import { dicomWebPath, dicomWebRouter } from '../dicomweb/router.ts';
 import { createApp, type ServerContext } from '../http/server.ts';
@@ -140,10 +141,13 @@ test('what no route serves needs an admin, and tells nobody else whether it is t
 
 test('each refusal and each use is in the audit log, without the values of a query', async () => {
   await fetch(`${url}/dicom-web/studies?PatientName=Doe&limit=1`, as(tokens.sender));
-  const day = new Date().toISOString().slice(0, 10);
-  const lines = readFileSync(join(auditFolder(folder), `${day}.jsonl`), 'utf8')
-    .trim()
-    .split('\n');
+  // It is written when the answer has gone; at midnight (UTC), into a file of its own.
+  const audits = auditFolder(folder);
+  const lines = await until('the line of this request', () => {
+    const days = readdirSync(audits).map((day) => readFileSync(join(audits, day), 'utf8'));
+    const all = days.join('').trim().split('\n');
+    return all.at(-1)!.includes('PatientName') && all;
+  });
   expect(lines.join()).not.toContain('Doe');
   expect(JSON.parse(lines.at(-1)!)).toMatchObject({
     who: 'sender',

@@ -9,6 +9,7 @@ import { writeCTSeries, writeMRSeries } from '../../fixtures/dicom-series.ts';
 import { startNodeProcess, type NodeProcess } from '../../fixtures/node-process.ts';
 import { startOrthanc, type Orthanc } from '../../fixtures/orthanc.ts';
 import { describeWith } from '../../fixtures/required-program.ts';
+import { until } from '../../fixtures/until.ts';
 import { scoredStudy } from '../../fixtures/worklist.ts';
 
 const secondaryCapture = '1.2.840.10008.5.1.4.1.1.7';
@@ -32,7 +33,7 @@ describeWith(['Orthanc', 'storescu'], 'a node beside a real Orthanc', () => {
   const startNode = async (data: string) => {
     const started = await startNodeProcess({
       QFAE_DATA: data,
-      QFAE_ARRIVAL_QUIET_SECONDS: '2',
+      QFAE_ARRIVAL_QUIET_SECONDS: '3', // longer than any pause between two objects of storescu
       QFAE_ORTHANC_URL: orthanc.url,
       QFAE_ORTHANC_POLL_SECONDS: '0.5',
     });
@@ -77,7 +78,7 @@ describeWith(['Orthanc', 'storescu'], 'a node beside a real Orthanc', () => {
     expect(stored.filter((uid) => uid === secondaryCapture)).toHaveLength(pictures);
 
     // That our own results arrived makes no new job.
-    await sleep(4000);
+    await sleep(5000);
     expect(node.log().filter(({ msg }) => /waits to be scored/.test(String(msg)))).toHaveLength(1);
     expect(await sopClasses(study)).toHaveLength(stored.length);
     const { studies } = (await (await fetch(`${node.url}/api/v1/studies`)).json()) as { studies: unknown[] };
@@ -129,7 +130,7 @@ describeWith(['Orthanc', 'storescu'], 'a node beside a real Orthanc', () => {
     await fetch(`${orthanc.url}${Path}`, { method: 'DELETE' });
     await sleep(1500); // the newest change is gone: the feed must not be taken for that of a new archive
     send(join(folder, 'back'));
-    for (let i = 0; i < 100 && (await sopInstances(study)).length < before.length; i++) await sleep(200);
+    await until('the results are back', async () => (await sopInstances(study)).length >= before.length);
     expect(await sopInstances(study)).toEqual(before);
     expect(node.log().filter(({ msg }) => /starts over/.test(String(msg)))).toEqual([]);
   }, 300_000);
@@ -172,7 +173,8 @@ describeWith(['Orthanc', 'storescu'], 'a node beside a real Orthanc', () => {
     expect(scored.status).toBe('scored');
     await scoredStudy(node.url, study, ({ status }) => status === 'scored', 240);
     const source = known.map(({ sopInstanceUID }) => sopInstanceUID);
-    while ((await sopInstances(study)).length < source.length + before.length) await sleep(200);
+    const all = source.length + before.length;
+    await until('the results are there', async () => (await sopInstances(study)).length >= all);
     expect(await sopInstances(study)).toEqual([...source, ...before].sort());
     expect(node.log().filter(({ msg }) => /starts over/.test(String(msg)))).toHaveLength(1);
   }, 600_000);

@@ -5,10 +5,10 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { writeCRImage } from '../../fixtures/dicom-series.ts';
 import { startOrthanc } from '../../fixtures/orthanc.ts';
 import { describeWith } from '../../fixtures/required-program.ts';
+import { until } from '../../fixtures/until.ts';
 import { DicomWebArchive } from '../archive/dicomweb-archive.ts';
 import { openEmbeddedDatabase, type Database } from '../database/database.ts';
 import { createLog } from '../log.ts';
@@ -34,6 +34,12 @@ const archiveAt = (name: string, url: string) =>
 const daysAgo = (days: number) =>
   new Date(Date.now() - days * 24 * 3600 * 1000).toISOString().slice(0, 10).replaceAll('-', '');
 
+/** How many instances arrived of which study. */
+async function arrivedFrom(archive: string): Promise<Record<string, number>> {
+  const all = (await arrivals(database)).filter((each) => each.archive === archive);
+  return Object.fromEntries(all.map(({ studyInstanceUID, instances }) => [studyInstanceUID, instances]));
+}
+
 /** Watches until `done`; returns what arrived meanwhile. */
 async function watching(
   archive: DicomWebArchive,
@@ -44,16 +50,8 @@ async function watching(
   const options = { pollSeconds: 0.1, watchDays: 2, since };
   const watch = watchArchive(archive, database, createLog('silent'), options, stop.signal);
   try {
-    const deadline = Date.now() + 60_000;
-    for (;;) {
-      const all = (await arrivals(database)).filter((each) => each.archive === archive.name);
-      const arrived = Object.fromEntries(
-        all.map(({ studyInstanceUID, instances }) => [studyInstanceUID, instances]),
-      );
-      if (await done(arrived)) return arrived;
-      if (Date.now() > deadline) throw new Error(`not in time: ${JSON.stringify(arrived)}`);
-      await sleep(100);
-    }
+    await until('what is to arrive', async () => done(await arrivedFrom(archive.name)));
+    return await arrivedFrom(archive.name); // all that is there now: perhaps more than when it was asked
   } finally {
     stop.abort();
     await watch;

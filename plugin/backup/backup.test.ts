@@ -111,4 +111,4 @@ test("a run's slices are exported as pictures that name nobody", async () => {
   expect([...(await picture.toColourspace('b-w').raw().toBuffer())]).toEqual([...pixels]);
   expect(readFileSync(join(out, names[0])).toString('latin1')).not.toMatch(/Doe|1\.2\.3/);
   await expect(qfae(data, '0', 'export', '../x', '--out', out)).rejects.toThrow(/not the name of a run/);
-}, 120_000);
+}, 300_000);

@@ -116,4 +116,4 @@ test('wrong usage ends with 2', async () => {
   const words = ['bundles', 'create', '--checkpoint', 'model.pth', '--profile', 'knee'];
   const [task, nothing] = await Promise.all([qfae(...words), qfae('calibrate', '--bundle', 'x')]);
   expect([task.code, nothing.code]).toEqual([2, 2]);
-}, 120_000);
+}, 300_000);

@@ -9,6 +9,7 @@ import { DicomPool } from '../../dicom/pool.ts';
 import { writeCRImage, writeMultiframe } from '../../fixtures/dicom-series.ts';
 import { describeWith } from '../../fixtures/required-program.ts';
 import { transferSyntaxes } from '../../fixtures/transfer-syntax.ts';
+import { until } from '../../fixtures/until.ts';
 import { arrivals } from '../arrival/arrivals.ts';
 import { openEmbeddedDatabase, type Database } from '../database/database.ts';
 import { createLog } from '../log.ts';
@@ -180,7 +181,7 @@ describeWith(['storescu', 'echoscu', 'dcmsend', 'dcmodify'], 'the receiver of C-
     expect(await store.find(image.studyInstanceUID)).toEqual([]);
     expect((await outcome('storescu', [...args, image.path])).code).toBe(0);
     expect(await store.find(image.studyInstanceUID)).toHaveLength(1);
-    expect(readdirSync(incoming)).toEqual([]);
+    await until('the receiver hears that it was broken off', () => readdirSync(incoming).length === 0);
   });
 
   test('an association that the sender aborts leaves what it has stored', async () => {

@@ -1,9 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Registry } from 'prom-client';
 import { normal, randomStream } from '../../fixtures/random.ts';
+import { until } from '../../fixtures/until.ts';
 import { addBundle } from '../../inference/bundle/registry.ts';
 import { ensureUntrained } from '../../inference/bundle/untrained.ts';
 import { calibrate, type Calibration } from '../../inference/calibration.ts';
@@ -92,11 +92,10 @@ test('an alert is a metric and an event', async () => {
     stopping.signal,
   );
   try {
-    let events: { data: object }[] = [];
-    for (let i = 0; i < 600 && events.length === 0; i++) {
-      await sleep(100);
-      events = await database.query<{ data: object }>("select data from event where type = 'drift'");
-    }
+    const events = await until('an event', async () => {
+      const found = await database.query<{ data: object }>("select data from event where type = 'drift'");
+      return found.length > 0 && found;
+    });
     expect(events).toEqual([{ data: { profile: 'untrained', bundle, alert: true } }]);
     expect(await registry.metrics()).toContain(`qfae_drift_alert{profile="untrained",bundle="${bundle}"} 1`);
   } finally {

@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create } from 'tar';
 import { describeWith } from '../../fixtures/required-program.ts';
+import { until } from '../../fixtures/until.ts';
 import { cudaPackages } from './cuda-package.ts';
 import type { CudaPackage, Feeds } from './cuda-package.ts';
 import { installFromFeed, installFromFile } from './install.ts';
@@ -27,6 +28,8 @@ let packages: Record<'npm' | 'nuget', Buffer>;
 let stated: Partial<Record<'npm' | 'nuget', string>>;
 /** Ranges of the packages that were asked for. */
 let ranges: (string | undefined)[];
+/** Bytes of a package that were taken so far. */
+let taken: number;
 /** Takes the answer to a request for a package out of the server's hands. */
 let fault: ((request: IncomingMessage, response: ServerResponse, file: Buffer) => boolean) | undefined;
 
@@ -46,7 +49,7 @@ beforeEach(async () => {
   const tgz = join(root, 'package.tgz');
   await create({ file: tgz, cwd: inside }, ['package']);
   packages = { npm: await readFile(tgz), nuget: Buffer.alloc(0) };
-  [stated, ranges, fault] = [{}, [], undefined];
+  [stated, ranges, fault, taken] = [{}, [], undefined, 0];
 
   server = createServer((request, response) => {
     const { url = '', method } = request;
@@ -84,17 +87,20 @@ afterEach(async () => {
   await rm(root, { recursive: true });
 });
 
-/** The file from the byte that `Range` names; the connection breaks after `bytes`. */
+/** The file from the byte that `Range` names; the connection breaks when `bytes` have been taken. */
 function send(request: IncomingMessage, response: ServerResponse, file: Buffer, bytes = Infinity): boolean {
   const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
   const range = from > 0 && { 'content-range': `bytes ${from}-${file.length - 1}/${file.length}` };
   response.writeHead(from > 0 ? 206 : 200, { 'content-length': file.length - from, ...range });
   if (from + bytes >= file.length) response.end(file.subarray(from));
-  else response.write(file.subarray(from, from + bytes), () => setTimeout(() => response.destroy(), 20));
+  else {
+    response.write(file.subarray(from, from + bytes));
+    void until('the bytes that were sent', () => taken === from + bytes).then(() => response.destroy());
+  }
   return true;
 }
 
-const install = (wanted: CudaPackage) => installFromFeed(wanted, feeds, folder, () => undefined);
+const install = (wanted: CudaPackage) => installFromFeed(wanted, feeds, folder, (bytes) => (taken = bytes));
 
 async function expectInstalled() {
   expect((await readdir(folder)).sort()).toEqual(names.toSorted());

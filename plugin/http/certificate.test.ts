@@ -36,7 +36,7 @@ describeWith(['openssl'], 'the certificate of a running server', () => {
     await once(server, 'listening');
     const log = pino({}, { write: (line: string) => told.push((JSON.parse(line) as { msg: string }).msg) });
     renewal = renewCertificate(server, tls, log, stop.signal, 20);
-  }, 60_000);
+  });
 
   afterAll(async () => {
     stop.abort();
@@ -76,7 +76,7 @@ describeWith(['openssl'], 'the certificate of a running server', () => {
     writeFileSync(tls.keyFile, 'no key');
     await until('the renewed certificate cannot be used');
     expect(await nameNow()).toBe('second');
-  }, 60_000);
+  });
 
   test('a file that is missing at the start is named', () => {
     const missing = join(folder, 'missing.pem');

@@ -4,10 +4,12 @@ import type { Server } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { identifier } from '../access/guard.ts';
 import type { Database } from '../database/database.ts';
 import { createLog } from '../log.ts';
 import { Metrics } from '../metrics/metrics.ts';
+import { until } from '../../fixtures/until.ts';
 import { settingsSchema } from '../settings.ts';
 import { createHttpServer, type ServerContext } from './server.ts';
 
@@ -89,6 +91,9 @@ test('more connections than allowed are closed at once; when one ends, another i
   const held = [await open(), await open()];
   expect(await answered(await open())).toBeUndefined();
   expect(await answered(held[0])).toBe('200');
+  // A connection ends at its two ends one after the other.
+  const count = promisify(servers.at(-1)!.getConnections.bind(servers.at(-1)!));
+  await until('the server to see its end', async () => (await count()) === 1);
   expect(await answered(await open())).toBe('200');
   held[1].destroy();
 });

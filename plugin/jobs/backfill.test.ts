@@ -31,7 +31,7 @@ beforeAll(async () => {
     settings: settings.jobs,
     worker: 'test',
   });
-}, 120_000);
+}, 300_000);
 afterAll(async () => {
   await queue.close(1000);
   await database.close();
@@ -60,7 +60,7 @@ test('backfill queues, at most as many as it may, what nobody asked for before',
   expect(await asked(1000)).toMatchObject({ found: 450 });
   expect(await waiting()).toEqual(uids.filter((uid) => uid !== '1.2.2').sort());
   expect((await asked(1000)).studies).toEqual([]);
-}, 120_000);
+}, 300_000);
 
 test('backfill searches the node’s own store, and takes no key that it does not know', async () => {
   for (const [uid, date] of [

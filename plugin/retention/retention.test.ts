@@ -23,7 +23,7 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'qfae-retention-'));
   database = await openEmbeddedDatabase(join(folder, 'database'));
   store = new InstanceStore(database, join(folder, 'instances'));
-}, 120_000);
+}, 300_000);
 
 afterAll(async () => {
   await database.close();

@@ -34,7 +34,7 @@ beforeAll(async () => {
   // The same split each time: with one salt in 35, no held-out normal scores below the three calibrated with.
   writeFileSync(join(root, 'study-salt'), '5'.repeat(64));
   await ensureUntrained(root);
-}, 120_000);
+}, 300_000);
 afterAll(async () => {
   await pool.close();
   rmSync(folder, { recursive: true, force: true });
@@ -183,7 +183,7 @@ test('what cannot be trained with is said before training', async () => {
     `bundle ${elsewhere.id} was made in another data folder: which of these studies it has seen cannot be told`,
   );
   expect(new Set(begun)).toEqual(new Set(['data set']));
-}, 120_000);
+}, 300_000);
 
 test('labels are asked of Orthanc; studies that are known to be abnormal are never normal', async () => {
   const asked: unknown[] = [];

@@ -1,7 +1,7 @@
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from '../../fixtures/until.ts';
 import { openEmbeddedDatabase, type Database } from '../database/database.ts';
 import { eventsAfter, presentPosition } from '../events/event-log.ts';
 import { createLog } from '../log.ts';
@@ -39,28 +39,32 @@ const open = async (optional = true) => {
   return watch;
 };
 const names = async () => (await ruleBook(database)).rules.map(({ name }) => name);
-const until = async (condition: () => boolean | Promise<boolean>) => {
-  while (!(await condition())) await sleep(50);
+/** Puts a file in the place of the one before, as editors do: nobody reads half of it. */
+const write = (text: string) => {
+  writeFileSync(`${file}.new`, text);
+  renameSync(`${file}.new`, file);
 };
 
 test('what is written into the file comes into force; what is wrong is refused, and the old rules stay', async () => {
-  writeFileSync(file, 'rules: [{ name: first }]');
+  write('rules: [{ name: first }]');
   const { state } = await open();
   expect([await names(), state]).toEqual([['first'], { file, problems: [] }]);
 
   const before = await presentPosition(database);
-  writeFileSync(`${file}.new`, 'rules: [{ name: second }, { name: third }]');
-  renameSync(`${file}.new`, file); // as editors do
-  await until(async () => (await names()).length === 2);
+  write('rules: [{ name: second }, { name: third }]');
+  await until('new rules', async () => (await names()).length === 2);
 
-  writeFileSync(file, 'rules:\n  - name: fourth\n    colour: red\n');
-  await until(() => watch!.state.problems.length > 0);
+  write('rules:\n  - name: fourth\n    colour: red\n');
+  await until('problems', () => watch!.state.problems.length > 0);
   expect(watch!.state.problems).toEqual([`${file}:2: rules.0: Unrecognized key: "colour"`]);
   expect(await names()).toEqual(['second', 'third']);
 
-  writeFileSync(file, 'rules: [{ name: second }, { name: third }]');
-  await until(() => watch!.state.problems.length === 0);
-  const events = await eventsAfter(database, before);
+  write('rules: [{ name: second }, { name: third }]');
+  await until('an end of the problems', () => watch!.state.problems.length === 0);
+  const events = await until('three events', async () => {
+    const all = await eventsAfter(database, before);
+    return all.length >= 3 && all;
+  });
   expect(events.map(({ type, data }) => [type, Object.keys(data)])).toEqual([
     ['rules', ['version']],
     ['rules', ['refused']],
@@ -69,12 +73,12 @@ test('what is written into the file comes into force; what is wrong is refused, 
 });
 
 test('a restart with a wrong file keeps the rules that were in force; without any, it is refused', async () => {
-  writeFileSync(file, 'rules: 1');
+  write('rules: 1');
   await expect(open()).rejects.toThrow(SettingsError);
   await expect(open()).rejects.toThrow(`${file}:1: rules: `);
-  writeFileSync(file, 'rules: [{ name: first }]');
+  write('rules: [{ name: first }]');
   await open();
-  writeFileSync(file, 'rules: 1');
+  write('rules: 1');
   const { state } = await open();
   expect([await names(), state.problems.length]).toEqual([['first'], 1]);
 });
@@ -87,8 +91,8 @@ test('no file means default rules where it may be missing, and is a mistake wher
     since: null,
     rules: [{ score: true }],
   });
-  writeFileSync(file, 'rules: []');
-  await until(async () => (await names()).length === 0);
+  write('rules: []');
+  await until('no rules', async () => (await names()).length === 0);
   rmSync(file);
-  await until(async () => (await ruleBook(database)).version === 'default');
+  await until('default rules', async () => (await ruleBook(database)).version === 'default');
 });

@@ -8,6 +8,7 @@ import { writeCRImage, writeMultiframe, type WrittenInstance } from '../../fixtu
 import { startNodeProcess, type NodeProcess } from '../../fixtures/node-process.ts';
 import { describeWith } from '../../fixtures/required-program.ts';
 import { stow } from '../../fixtures/stow.ts';
+import { until } from '../../fixtures/until.ts';
 import { writeWhole } from './room.ts';
 
 const disk = mkdtempSync(join(tmpdir(), 'qfae-disk-'));
@@ -57,7 +58,9 @@ const free = () => {
   };
   /** Sends a file by C-STORE; returns the status that storescu tells. */
   const send = async (file: string) => {
-    const { port } = node.log().find(({ msg }) => msg === 'C-STORE is listening') as { port: number };
+    const { port } = await until('C-STORE listens', () =>
+      node.log().find(({ msg }) => msg === 'C-STORE is listening'),
+    );
     const args = ['-v', '-nh', '-aet', 'CT1', '-aec', 'QFAE', '127.0.0.1', String(port), file];
     const { stdout, stderr } = await promisify(execFile)('storescu', args).catch(
       (error: unknown) => error as { stdout: string; stderr: string },
@@ -88,7 +91,7 @@ const free = () => {
     expect([await send(sent.path), await isStored(sent)]).toEqual(['Success', true]);
     const after = await store('After');
     expect([after.status, await isStored(after), await isStored(refused)]).toEqual([200, true, false]);
-  }, 120_000);
+  });
 
   test('another program takes the last byte: nothing is corrupt afterwards, nor after a restart', async () => {
     const before = await store('Kept');
@@ -96,7 +99,15 @@ const free = () => {
     let n = 0;
     const fill = (left: number) => {
       for (; free() > left; n++) {
-        writeFileSync(join(disk, `filler-${n}`), filler.subarray(0, Math.min(filler.length, free() - left)));
+        try {
+          writeFileSync(
+            join(disk, `filler-${n}`),
+            filler.subarray(0, Math.min(filler.length, free() - left)),
+          );
+        } catch (error) {
+          // The node writes too: it may have been faster.
+          if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+        }
       }
     };
     const large = await writeMultiframe(join(folder, 'large'), {
@@ -113,7 +124,7 @@ const free = () => {
     expect((await store('Full')).status).toBe(507);
     expect(await send(before.path)).toBe(outOfResources);
     expect((await fetch(`${node.url}/healthz`)).status).toBe(200);
-    while (n > 0) rmSync(join(disk, `filler-${--n}`));
+    while (n > 0) rmSync(join(disk, `filler-${--n}`), { force: true });
 
     expect((await fetch(`${node.url}/readyz`)).status).toBe(200);
     expect(await isStored(before)).toBe(true);

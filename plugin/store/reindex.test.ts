@@ -115,7 +115,7 @@ test('an index that was lost comes back; a late instance replaces the result tha
     await stow(second.dicomWebUrl, [series[3].bytes]);
     const isNew = ({ results: [{ sopInstanceUID }] }: typeof before) =>
       !before.results.some((old) => old.sopInstanceUID === sopInstanceUID);
-    await scoredStudy(second.url, study, isNew, 120);
+    await scoredStudy(second.url, study, isNew);
     const query = `${second.dicomWebUrl}/studies/${study}/instances?SOPClassUID=${comprehensive3D}`;
     expect(await (await fetch(query)).json()).toHaveLength(1);
   } finally {

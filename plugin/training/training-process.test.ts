@@ -8,7 +8,8 @@ import { addSlices } from '../../training/slice-cache.ts';
 import { startTraining } from './training-process.ts';
 import type { ProgressRecord } from './training-process.ts';
 
-const STEPS = 4;
+/** So many that it is cancelled before the last one, however late the parent hears of the first. */
+const STEPS = 8;
 
 let folder: string;
 beforeAll(async () => {
@@ -32,7 +33,18 @@ const command = (run: string, ...more: string[]) =>
       '--run',
       join(folder, run),
     ] as const),
-    ...['--epochs', '2', '--batch-size', '4', '--micro-batch', '2', '--alpha', '0.25', '--threads', '1'],
+    ...[
+      '--epochs',
+      String(STEPS / 2),
+      '--batch-size',
+      '4',
+      '--micro-batch',
+      '2',
+      '--alpha',
+      '0.25',
+      '--threads',
+      '1',
+    ],
     ...more,
   ] as const;
 
@@ -97,12 +109,13 @@ test('when the process that started it is killed, the training ends with a check
   expect(await readdir(join(folder, 'orphan'))).toContain('checkpoint.safetensors');
 }, 600_000);
 
-/** The nice values of a process's threads (proc(5): the 19th field of `stat`); none if it has ended. */
+/** The nice values of a process's threads (proc(5): the 19th field of `stat`); none if it has ended, also where nobody asks for its exit status. */
 async function threadPriorities(pid: number): Promise<number[]> {
   const tasks = await readdir(`/proc/${pid}/task`).catch(() => []);
   const all = await Promise.all(
     tasks.map((task) => readFile(`/proc/${pid}/task/${task}/stat`, 'utf8').catch(() => '')),
   );
-  // The second field is a name in brackets, which may hold spaces.
-  return all.filter(Boolean).map((stat) => Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]));
+  // The second field is a name in brackets, which may hold spaces; behind it stands the state.
+  const fields = all.filter(Boolean).map((stat) => stat.slice(stat.lastIndexOf(')') + 2).split(' '));
+  return fields.filter(([state]) => state !== 'Z').map((each) => Number(each[16]));
 }

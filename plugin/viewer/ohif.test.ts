@@ -37,7 +37,7 @@ describeWith(
       orthanc = await startOrthanc();
       node = await startNodeProcess({
         QFAE_DATA: data,
-        QFAE_ARRIVAL_QUIET_SECONDS: '1',
+        QFAE_ARRIVAL_QUIET_SECONDS: '2',
         QFAE_ORTHANC_URL: orthanc.url,
         QFAE_ORTHANC_POLL_SECONDS: '1',
       });
@@ -65,7 +65,7 @@ describeWith(
       await node.stop();
       await orthanc.stop();
       rmSync(folder, { recursive: true });
-    }, 60_000);
+    }, 300_000);
 
     /** How many pixels amid the viewport, lines and text over the picture included, are of a kind. */
     async function count(kind: (r: number, g: number, b: number) => boolean): Promise<number> {

@@ -8,6 +8,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { GOLDEN_FOLDER } from '../../fixtures/golden.ts';
+import { until } from '../../fixtures/until.ts';
 import { listWeights } from '../../inference/weights/store.ts';
 import { published } from './catalogue.ts';
 import { hubFromEnvironment, pullWeights } from './pull.ts';
@@ -80,13 +81,18 @@ function address(server: Server): string {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-/** The file from the byte that `Range` names; cut off after `bytes`. */
+/** The file from the byte that `Range` names; cut off when `bytes` have been taken. */
 function sendRange(request: IncomingMessage, response: ServerResponse, bytes = Infinity): void {
   const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
   const range = from > 0 && { 'content-range': `bytes ${from}-${file.length - 1}/${file.length}` };
   response.writeHead(from > 0 ? 206 : 200, { 'content-length': file.length - from, etag: '"v1"', ...range });
   if (from + bytes >= file.length) response.end(file.subarray(from));
-  else response.write(file.subarray(from, from + bytes), () => setTimeout(() => response.destroy(), 20));
+  else {
+    response.write(file.subarray(from, from + bytes));
+    void until('the bytes that were sent', () => seen.at(-1)?.[0] === from + bytes).then(() =>
+      response.destroy(),
+    );
+  }
 }
 
 const pull = (token?: string) => pullWeights(root, weights, { endpoint: address(hub), token }, progress);
