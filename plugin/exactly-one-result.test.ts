@@ -21,7 +21,7 @@ const seed = Number(process.env['QFAE_KILL_SEED'] ?? Date.now() % 2 ** 31);
 /** One study in four has so many instances in its first series. */
 const manyInstances = 30;
 const kills = Math.ceil(studyCount / 3);
-const timeoutMs = 300_000 + studyCount * 60_000;
+const timeoutMs = 900_000 + studyCount * 60_000; // on a machine without time for it, a node starts in minutes
 
 const comprehensive3D = '1.2.840.10008.5.1.4.1.1.88.34';
 
