@@ -8,8 +8,7 @@ import { addSlices } from '../../training/slice-cache.ts';
 import { startTraining } from './training-process.ts';
 import type { ProgressRecord } from './training-process.ts';
 
-/** So many that it is cancelled before the last one, however late the parent hears of the first. */
-const STEPS = 8;
+const STEPS = 4;
 
 let folder: string;
 beforeAll(async () => {
@@ -33,18 +32,7 @@ const command = (run: string, ...more: string[]) =>
       '--run',
       join(folder, run),
     ] as const),
-    ...[
-      '--epochs',
-      String(STEPS / 2),
-      '--batch-size',
-      '4',
-      '--micro-batch',
-      '2',
-      '--alpha',
-      '0.25',
-      '--threads',
-      '1',
-    ],
+    ...['--epochs', '2', '--batch-size', '4', '--micro-batch', '2', '--alpha', '0.25', '--threads', '1'],
     ...more,
   ] as const;
 
@@ -109,7 +97,10 @@ test('when the process that started it is killed, the training ends with a check
   expect(await readdir(join(folder, 'orphan'))).toContain('checkpoint.safetensors');
 }, 600_000);
 
-/** The nice values of a process's threads (proc(5): the 19th field of `stat`); none if it has ended, also where nobody asks for its exit status. */
+/**
+ * The nice values of a process's threads (proc(5): the 19th field of `stat`); none if it has ended, also where nobody
+ * asks for its exit status.
+ */
 async function threadPriorities(pid: number): Promise<number[]> {
   const tasks = await readdir(`/proc/${pid}/task`).catch(() => []);
   const all = await Promise.all(
