@@ -221,6 +221,18 @@ describe('the worklist', () => {
   });
 });
 
+test('a study leaves the worklist with the last of its scorings', async () => {
+  const add = `insert into scoring (archive, study_instance_uid, requested_at, state)
+    values ('local', '1.12', $1, 'failed') returning id`;
+  const [first] = await database.query<{ id: string }>(add, ['2026-02-05T00:00:00Z']);
+  const [second] = await database.query<{ id: string }>(add, ['2026-02-06T00:00:00Z']);
+  await database.query('delete from scoring where id = $1', [second.id]);
+  const { body } = await call('/studies?study=1.12', '/studies');
+  expect(body).toMatchObject({ studies: [{ requestedAt: '2026-02-05T00:00:00.000Z', next: null }] });
+  await database.query('delete from scoring where id = $1', [first.id]);
+  expect(await worklist('study=1.12')).toEqual([]);
+});
+
 describe('a study whose newer scoring failed', () => {
   beforeAll(async () => {
     await database.query(

@@ -3,14 +3,14 @@ import type { Queryable } from '../database/database.ts';
 import type { Feedback } from '../feedback/feedback.ts';
 import { scoringColumns, type Scoring, type ScoringState } from '../jobs/scorings.ts';
 
-/** Orders of the worklist. */
+/** Orders of the worklist; each has its index. */
 export const worklistOrders = {
   percentile: `(score ->> 'percentile')::float desc nulls last, (score ->> 'rawScore')::float desc nulls last,
-    "requestedAt" desc`,
-  priority: `priority desc, (score ->> 'percentile')::float desc nulls last, "requestedAt" desc`,
-  newest: `"requestedAt" desc`,
-  oldest: `"requestedAt"`,
-  studyDate: `subject ->> 'studyDate' desc nulls last, "requestedAt" desc`,
+    requested_at desc`,
+  priority: `priority desc, (score ->> 'percentile')::float desc nulls last, requested_at desc`,
+  newest: 'requested_at desc',
+  oldest: 'requested_at',
+  studyDate: `subject ->> 'studyDate' desc nulls last, requested_at desc`,
 } as const;
 
 /** Which studies the worklist shows; a filter that is left out holds for all. */
@@ -52,70 +52,63 @@ export async function worklist(
 ): Promise<{ rows: WorklistRow[]; total: number }> {
   const parameters: unknown[] = [];
   const conditions = conditionsOf(filter, (value) => `$${parameters.push(value)}`);
-  const shown = `
-    with newest as (
-      select distinct on (archive, study_instance_uid) ${scoringColumns} from scoring
-      ${within(filter, (value) => `$${parameters.push(value)}`)}
-      order by archive, study_instance_uid, state in ('scored', 'not-scored') desc,
-        state = 'failed' desc, requested_at desc),
-    judged as (
-      select distinct on (archive, study_instance_uid) archive, study_instance_uid, label,
-        jsonb_build_object('label', label, 'reader', reader, 'comment', comment, 'givenAt', given_at) as feedback
-      from feedback order by archive, study_instance_uid, id desc),
-    shown as (
-      select newest.*, feedback, next from newest left join judged
-        on judged.archive = newest.archive and study_instance_uid = "studyInstanceUID"
-        left join lateral (
-          select jsonb_build_object('status', state, 'step', step, 'reason', reason, 'requestedAt', requested_at) as next
-          from scoring where archive = newest.archive and study_instance_uid = "studyInstanceUID"
-            and requested_at > "requestedAt"
-          order by requested_at desc limit 1) newer on true
-      ${conditions.length > 0 ? `where ${conditions.join(' and ')}` : ''})`;
+  const where = conditions.length > 0 ? `where ${conditions.join(' and ')}` : '';
+  const judged = filter.feedback ? judgements : '';
+  // An outer join, though each row has its scoring: without conditions on scorings, none is looked at.
   const [{ total }] = await on.query<{ total: number }>(
-    `${shown} select count(*)::integer as total from shown`,
+    `select count(*)::integer as total
+     from shown_scoring left join scoring on scoring.id = shown_scoring.scoring_id ${judged} ${where}`,
     parameters,
   );
+  const ordered = `order by ${worklistOrders[order]}, scoring.archive, scoring.study_instance_uid`;
   const rows = await on.query<WorklistRow>(
-    `${shown}
-     select *, coalesce((
+    `with page as (
+       select shown_scoring.scoring_id, newer_id
+       from shown_scoring join scoring on scoring.id = shown_scoring.scoring_id ${judged}
+       ${where} ${ordered} limit ${limit} offset ${offset})
+     select ${scoringColumns}, coalesce((
          select jsonb_agg(jsonb_build_object('sopInstanceUID', sop_instance_uid,
            'seriesInstanceUID', series_instance_uid, 'sopClassUID', sop_class_uid) order by position)
          from result_object
-         where scoring_id = page.id and page.state = 'scored' and role = 'result' and archive = (
-           select archive from result_object where scoring_id = page.id
-           order by archive <> page.archive, archive limit 1)), '[]') as results
-     from (select * from shown order by ${worklistOrders[order]}, archive, "studyInstanceUID"
-       limit ${limit} offset ${offset}) page
-     order by ${worklistOrders[order]}, archive, "studyInstanceUID"`,
+         where scoring_id = scoring.id and scoring.state = 'scored' and role = 'result' and archive = (
+           select archive from result_object where scoring_id = scoring.id
+           order by archive <> scoring.archive, archive limit 1)), '[]') as results,
+       (select jsonb_build_object('label', label, 'reader', reader, 'comment', comment, 'givenAt', given_at)
+        from feedback
+        where feedback.archive = scoring.archive and feedback.study_instance_uid = scoring.study_instance_uid
+        order by feedback.id desc limit 1) as feedback,
+       (select jsonb_build_object('status', state, 'step', step, 'reason', reason, 'requestedAt', requested_at)
+        from scoring newer where id = newer_id) as next
+     from page join scoring on scoring.id = page.scoring_id ${ordered}`,
     parameters,
   );
   return { rows, total };
 }
 
-/** The filters that hold for every scoring of a study. */
-function within({ archive, study }: WorklistFilter, parameter: (value: unknown) => string): string {
-  const conditions = [
-    ...(archive === undefined ? [] : [`archive = ${parameter(archive)}`]),
-    ...(study === undefined ? [] : [`study_instance_uid = ${parameter(study)}`]),
-  ];
-  return conditions.length > 0 ? `where ${conditions.join(' and ')}` : '';
-}
+/** Joins the last that readers said of each study. */
+const judgements = `left join (
+    select distinct on (archive, study_instance_uid) archive as judged_archive, study_instance_uid as judged_study, label
+    from feedback order by archive, study_instance_uid, id desc) judged
+  on judged_archive = shown_scoring.archive and judged_study = shown_scoring.study_instance_uid`;
 
 function conditionsOf(filter: WorklistFilter, parameter: (value: unknown) => string): string[] {
   const conditions: string[] = [];
   const add = (value: unknown, condition: (name: string) => string) => {
     if (value !== undefined) conditions.push(condition(parameter(value)));
   };
-  add(filter.status, (name) => `(state = any(${name}::text[]) or next ->> 'status' = any(${name}::text[]))`);
+  add(filter.archive, (name) => `shown_scoring.archive = ${name}`);
+  add(filter.study, (name) => `shown_scoring.study_instance_uid = ${name}`);
+  add(
+    filter.status,
+    (name) => `(state = any(${name}::text[]) or newer_id is not null
+      and (select state from scoring newer where id = newer_id) = any(${name}::text[]))`,
+  );
   add(filter.flagged, (name) => `(score ->> 'flagged')::boolean = ${name}`);
   add(filter.modality, (name) => `subject ->> 'modality' = any(${name}::text[])`);
   add(filter.profile, (name) => `profile = any(${name}::text[])`);
-  add(
-    filter.feedback,
-    (name) => `coalesce(nullif(feedback ->> 'label', 'withdrawn'), 'none') = any(${name}::text[])`,
-  );
-  add(filter.requestedFrom, (name) => `"requestedAt" >= ${name}::timestamptz`);
-  add(filter.requestedTo, (name) => `"requestedAt" <= ${name}::timestamptz`);
+  add(filter.feedback, (name) => `coalesce(nullif(label, 'withdrawn'), 'none') = any(${name}::text[])`);
+  add(filter.requestedFrom, (name) => `requested_at >= ${name}::timestamptz`);
+  add(filter.requestedTo, (name) => `requested_at <= ${name}::timestamptz`);
   add(filter.studyDateFrom, (name) => `subject ->> 'studyDate' >= ${name}`);
   add(filter.studyDateTo, (name) => `subject ->> 'studyDate' <= ${name}`);
   return conditions;

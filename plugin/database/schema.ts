@@ -254,6 +254,54 @@ const migrations: string[][] = [
   ],
   // The change at which a feed was read up to: by it, the feed of another database is told apart.
   ['alter table feed add column mark text'],
+  [
+    // Which scoring the worklist shows of a study, and the newest one where that is another: kept by the triggers.
+    `create table shown_scoring (
+       archive text not null,
+       study_instance_uid text not null,
+       scoring_id uuid,
+       newer_id uuid,
+       primary key (archive, study_instance_uid)
+     )`,
+    'create unique index shown_scoring_id on shown_scoring (scoring_id)',
+    // Its plans are kept as long as the connection, also those that were made while the table was small.
+    `create function choose_shown_scoring() returns trigger language plpgsql set enable_seqscan = off as $$
+     declare
+       row scoring := coalesce(new, old);
+       shown uuid;
+     begin
+       -- The row is locked first: of two changes at once the second one sees what the first one did.
+       insert into shown_scoring values (row.archive, row.study_instance_uid)
+         on conflict (archive, study_instance_uid) do update set newer_id = shown_scoring.newer_id;
+       -- An answer, be it that the study is not scored, stays until the next one.
+       select id into shown from scoring where archive = row.archive and study_instance_uid = row.study_instance_uid
+         order by state in ('scored', 'not-scored') desc, state = 'failed' desc, requested_at desc, id limit 1;
+       if shown is null then
+         delete from shown_scoring where archive = row.archive and study_instance_uid = row.study_instance_uid;
+       else
+         update shown_scoring set scoring_id = shown, newer_id = nullif(
+             (select id from scoring where archive = row.archive and study_instance_uid = row.study_instance_uid
+              order by requested_at desc, id limit 1), shown)
+           where archive = row.archive and study_instance_uid = row.study_instance_uid;
+       end if;
+       return null;
+     end $$`,
+    `create trigger shown_scoring after insert or delete or update of state on scoring
+       for each row execute function choose_shown_scoring()`,
+    `insert into shown_scoring
+       select archive, study_instance_uid, shown, nullif(newest, shown) from (
+         select distinct on (archive, study_instance_uid) archive, study_instance_uid, id as shown,
+           first_value(id) over (partition by archive, study_instance_uid order by requested_at desc, id) as newest
+         from scoring
+         order by archive, study_instance_uid, state in ('scored', 'not-scored') desc, state = 'failed' desc,
+           requested_at desc, id) study`,
+    // The worklist's orders.
+    `create index scoring_percentile on scoring (((score ->> 'percentile')::float) desc nulls last,
+       ((score ->> 'rawScore')::float) desc nulls last, requested_at desc)`,
+    `create index scoring_priority on scoring (priority desc, ((score ->> 'percentile')::float) desc nulls last,
+       requested_at desc)`,
+    "create index scoring_study_date on scoring ((subject ->> 'studyDate') desc nulls last, requested_at desc)",
+  ],
 ];
 
 /** Held while the schema is changed; any number that no one else takes. */
