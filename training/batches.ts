@@ -40,6 +40,20 @@ export function batchesPerEpoch(slices: number, batchSize: number): number {
   return Math.floor(slices / batchSize);
 }
 
+/** The default of a micro-batch, where it divides the batch. */
+const MICRO_BATCH = 4;
+
+/**
+ * The micro-batch of a run: the one that is asked for, or else the largest up to 4 that divides the batch. Throws if
+ * the one that is asked for does not.
+ */
+export function microBatchFor(batchSize: number, asked?: number): number {
+  let size = asked ?? MICRO_BATCH;
+  if (asked === undefined) while (batchSize % size !== 0) size -= 1;
+  if (batchSize % size === 0) return size;
+  throw new Error(`a batch of ${batchSize} does not consist of micro-batches of ${size}`);
+}
+
 /** Steps that are prepared ahead. */
 const AHEAD = 2;
 
@@ -63,9 +77,7 @@ export class Batches {
     if (slices.length < batchSize) {
       throw new Error(`${slices.length} training slices do not fill a batch of ${batchSize}`);
     }
-    if (batchSize % microBatch !== 0) {
-      throw new Error(`a batch of ${batchSize} does not consist of micro-batches of ${microBatch}`);
-    }
+    microBatchFor(batchSize, microBatch);
     this.#options = options;
     const { cacheFolder, imageSize, preprocessing, seed, verticalFlip = true } = options;
     const workerData: PreparationOptions = { cacheFolder, imageSize, preprocessing, seed, verticalFlip };

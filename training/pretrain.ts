@@ -128,8 +128,11 @@ export async function pretrain(
   const { vit, decoder, qfae } = options.model;
   const { microBatch, batchSize, seed, epochs, maximumRate } = options;
   const { imageSize } = qfae;
+  // A thread that stays open keeps the process: what is open is closed, wherever this fails.
+  await using opened = new AsyncDisposableStack();
   const { training, engine } = await openEngine(options);
-  const batches = new Batches({
+  opened.defer(() => engine.close());
+  const batchOptions = {
     cacheFolder: options.cacheFolder,
     slices: split.train,
     batchSize,
@@ -138,31 +141,28 @@ export async function pretrain(
     preprocessing,
     seed,
     verticalFlip: options.verticalFlip ?? true,
+  };
+  const batches = opened.adopt(new Batches(batchOptions), (batches) => batches.close());
+  const steps = await train({
+    folder: options.runFolder,
+    settings: JSON.stringify({
+      mae: { imageSize, vit, decoder },
+      slices: createHash('sha256').update(JSON.stringify(split.train)).digest('hex'),
+      ...{ seed, epochs, batchSize, microBatch, maximumRate },
+      ...(options.verticalFlip === false && { verticalFlip: false }),
+    }),
+    engine,
+    batches,
+    schedule: { maximumRate, totalSteps },
+    initialState: () => maeState(training.parameters, seed),
+    feeds: (x, micro) => feedsOf(options, x, micro),
+    checkpointEvery: options.checkpointEvery,
+    onStep,
+    ...(signal ? { signal } : {}),
   });
-  try {
-    const steps = await train({
-      folder: options.runFolder,
-      settings: JSON.stringify({
-        mae: { imageSize, vit, decoder },
-        slices: createHash('sha256').update(JSON.stringify(split.train)).digest('hex'),
-        ...{ seed, epochs, batchSize, microBatch, maximumRate },
-        ...(options.verticalFlip === false && { verticalFlip: false }),
-      }),
-      engine,
-      batches,
-      schedule: { maximumRate, totalSteps },
-      initialState: () => maeState(training.parameters, seed),
-      feeds: (x, micro) => feedsOf(options, x, micro),
-      checkpointEvery: options.checkpointEvery,
-      onStep,
-      ...(signal ? { signal } : {}),
-    });
-    if (steps < totalSteps) return undefined;
-    return await makeBundle(options, split, await engine.weights());
-  } finally {
-    await batches.close();
-    await engine.close();
-  }
+  if (steps < totalSteps) return undefined;
+  const weights = await engine.weights();
+  return await makeBundle(options, split, weights);
 }
 
 /** Seconds of an optimiser step, tried on this machine as it is now. Writes nothing. */
@@ -241,21 +241,18 @@ async function makeBundle(
   const frozen = await mountWeights(root, { weights, heads: [{ name: 'qfae', weights: [file] }] });
 
   const graphOptions = { model, frozen, microBatch, loss: 'perceptual' as const };
-  const engine = await Engine.open({
+  const engineOptions = {
     training: qfaeTrainingGraph(graphOptions),
     evaluation: qfaeEvaluationGraph(graphOptions, profile.reductions),
     weightsFolder: weightsFolder(root),
-  });
-  const cache = await SliceCache.open(options.cacheFolder);
-  try {
-    await engine.load(randomState(model, seed));
-    const base = { model, profile, weights };
-    const evaluation = new Evaluation(engine, cache, base, microBatch);
-    return await calibratedBundle({ ...options, origin: 'untrained' }, base, split, head, evaluation);
-  } finally {
-    await cache.close();
-    await engine.close();
-  }
+  };
+  await using opened = new AsyncDisposableStack();
+  const engine = opened.adopt(await Engine.open(engineOptions), (engine) => engine.close());
+  const cache = opened.adopt(await SliceCache.open(options.cacheFolder), (cache) => cache.close());
+  await engine.load(randomState(model, seed));
+  const base = { model, profile, weights };
+  const evaluation = new Evaluation(engine, cache, base, microBatch);
+  return await calibratedBundle({ ...options, origin: 'untrained' }, base, split, head, evaluation);
 }
 
 /** Random weights; positions begin as sine and cosine. */

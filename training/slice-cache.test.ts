@@ -5,7 +5,7 @@ import sharp from 'sharp';
 import { prepare } from '../inference/prepare.ts';
 import { normalise } from '../inference/preprocess.ts';
 import { augment } from './augmentation.ts';
-import { Batches } from './batches.ts';
+import { Batches, microBatchFor } from './batches.ts';
 import { uniformStream } from './philox.ts';
 import { normalPictures } from './pictures.ts';
 import { addSlices, SliceCache, splitByPatient } from './slice-cache.ts';
@@ -136,6 +136,12 @@ test('a step has the same pictures whoever asks, and others than the step before
   await resumed.close();
   expect(() => new Batches({ ...options, batchSize: 12 })).toThrow('do not fill a batch of 12');
   expect(() => new Batches({ ...options, microBatch: 3 })).toThrow('micro-batches of 3');
+});
+
+test('a micro-batch divides its batch: the one that is given, or else the largest up to four', () => {
+  expect([64, 6, 5, 4, 3, 1].map((batchSize) => microBatchFor(batchSize))).toEqual([4, 3, 1, 4, 3, 1]);
+  expect(microBatchFor(10, 5)).toBe(5);
+  expect(() => microBatchFor(6, 4)).toThrow('a batch of 6 does not consist of micro-batches of 4');
 });
 
 test('slices are placed and smoothed as the profile scores them, masks applied, before they are augmented', async () => {

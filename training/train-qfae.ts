@@ -118,8 +118,11 @@ export async function trainQfae(
   const { runFolder, microBatch, batchSize, seed, loss, epochs, maximumRate, root } = options;
   const { model, profile } = base;
   const frozen = await mountWeights(root, base);
-  const engine = await openEngine(options, base, frozen);
-  const batches = new Batches({
+  // A thread that stays open keeps the process: what is open is closed, wherever this fails.
+  await using opened = new AsyncDisposableStack();
+  const engine = opened.adopt(await openEngine(options, base, frozen), (engine) => engine.close());
+  const cache = opened.adopt(await SliceCache.open(options.cacheFolder), (cache) => cache.close());
+  const batchOptions = {
     cacheFolder: options.cacheFolder,
     slices: split.train,
     batchSize,
@@ -128,45 +131,39 @@ export async function trainQfae(
     preprocessing: profile.preprocessing,
     seed,
     verticalFlip: options.verticalFlip ?? true,
-  });
-  const cache = await SliceCache.open(options.cacheFolder);
+  };
+  const batches = opened.adopt(new Batches(batchOptions), (batches) => batches.close());
   const evaluation = new Evaluation(engine, cache, base, microBatch);
   await mkdir(join(runFolder, 'previews'), { recursive: true });
-  try {
-    const steps = await train({
-      folder: runFolder,
-      settings: JSON.stringify({
-        base: base.id,
-        slices: createHash('sha256').update(JSON.stringify(split.train)).digest('hex'),
-        ...{ seed, loss, epochs, batchSize, microBatch, maximumRate, continue: options.continueBase },
-        ...(options.verticalFlip === false && { verticalFlip: false }),
-      }),
-      engine,
-      batches,
-      schedule: { maximumRate, totalSteps },
-      initialState: () =>
-        options.continueBase ? stateOf(frozen, engine.parameters) : randomState(model, seed),
-      feeds: (x, micro) => feedsOf(options, model, x, micro),
-      checkpointEvery: options.checkpointEvery,
-      evaluate: async (step) => {
-        const heldOutLoss = await evaluation.preview(
-          split.heldOut,
-          join(runFolder, 'previews', `step-${String(step).padStart(7, '0')}.png`),
-        );
-        await drawCurves(runFolder, await readRecords(logPath(runFolder)));
-        return heldOutLoss;
-      },
-      onStep,
-      ...(signal ? { signal } : {}),
-    });
-    if (steps < totalSteps) return undefined;
-    const weights = await engine.weights();
-    return await calibratedBundle({ ...options, origin: 'trained' }, base, split, weights, evaluation);
-  } finally {
-    await batches.close();
-    await engine.close();
-    await cache.close();
-  }
+  const steps = await train({
+    folder: runFolder,
+    settings: JSON.stringify({
+      base: base.id,
+      slices: createHash('sha256').update(JSON.stringify(split.train)).digest('hex'),
+      ...{ seed, loss, epochs, batchSize, microBatch, maximumRate, continue: options.continueBase },
+      ...(options.verticalFlip === false && { verticalFlip: false }),
+    }),
+    engine,
+    batches,
+    schedule: { maximumRate, totalSteps },
+    initialState: () =>
+      options.continueBase ? stateOf(frozen, engine.parameters) : randomState(model, seed),
+    feeds: (x, micro) => feedsOf(options, model, x, micro),
+    checkpointEvery: options.checkpointEvery,
+    evaluate: async (step) => {
+      const heldOutLoss = await evaluation.preview(
+        split.heldOut,
+        join(runFolder, 'previews', `step-${String(step).padStart(7, '0')}.png`),
+      );
+      await drawCurves(runFolder, await readRecords(logPath(runFolder)));
+      return heldOutLoss;
+    },
+    onStep,
+    ...(signal ? { signal } : {}),
+  });
+  if (steps < totalSteps) return undefined;
+  const weights = await engine.weights();
+  return await calibratedBundle({ ...options, origin: 'trained' }, base, split, weights, evaluation);
 }
 
 /** Seconds of an optimiser step, tried on this machine as it is now. Writes nothing. */

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
+import { microBatchFor } from '../../training/batches.ts';
 import {
   planPretraining,
   pretrain,
@@ -16,6 +17,7 @@ import { printJson } from './print-json.ts';
 import {
   addPictures,
   expectedTime,
+  microBatchOption,
   noVerticalFlipOption,
   patientPatternOption,
   picturesOption,
@@ -47,7 +49,7 @@ export function pretrainCommand(): Command {
     .addOption(new Option('--model <name>').choices(Object.keys(pretrainingModels)).default('small'))
     .addOption(whole('--epochs <n>', 'passes over the training slices', 300))
     .addOption(whole('--batch-size <n>', 'slices in an optimiser step', 64))
-    .addOption(whole('--micro-batch <n>', 'slices in one run of the graph', 4))
+    .addOption(microBatchOption())
     .addOption(share('--rate <x>', 'largest learning rate', 4e-4))
     .addOption(whole('--seed <n>', 'of everything random', 1))
     .addOption(noVerticalFlipOption())
@@ -63,11 +65,13 @@ export function pretrainCommand(): Command {
 
 async function run({ pictures, patientPattern, model, ...rest }: PretrainOptions): Promise<void> {
   const { cache, run, rate, ...options } = rest;
+  const microBatch = microBatchFor(options.batchSize, options.microBatch);
   const { root } = openDataFolder(loadSettings().data);
   await addPictures({ cache, ...(pictures && { pictures }), ...(patientPattern && { patientPattern }) });
   const { provider } = await chooseRuntime({ provider: options.provider, precision: 'float32' });
   const pretraining = {
     ...options,
+    microBatch,
     provider,
     model: pretrainingModels[model],
     root,

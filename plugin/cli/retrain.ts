@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { z } from 'zod';
 import { DicomPool } from '../../dicom/pool.ts';
 import { executionProviders } from '../../inference/execution-provider.ts';
@@ -19,6 +19,7 @@ import { loadSettings } from '../settings.ts';
 import { fraction, profileName, wholeNumber } from './arguments.ts';
 import { withNodeOrDatabase } from './node-or-database.ts';
 import { printJson } from './print-json.ts';
+import { microBatchOption } from './run-options.ts';
 import { stepReport } from './step-report.ts';
 import { stopSignal } from './stop-signal.ts';
 
@@ -65,7 +66,7 @@ export function retrainCommand(): Command {
     .option('--accept-mixed', 'take studies of different geometry')
     .addOption(number('--epochs <n>', 'passes over the training slices (300)'))
     .addOption(number('--batch-size <n>', 'slices in an optimiser step (64)'))
-    .addOption(number('--micro-batch <n>', 'slices in one run of the graph (4)'))
+    .addOption(microBatchOption())
     .addOption(share('--rate <x>', 'largest learning rate (8e-5)'))
     .addOption(number('--seed <n>', 'of everything random (1)'))
     .addOption(share('--alpha <x>', 'false-positive rate of the threshold (0.05)'))
@@ -84,12 +85,12 @@ export function retrainCommand(): Command {
       if ((options.profile === undefined) === (options.run === undefined)) {
         command.error('error: give --profile, or --run to go on with a run');
       }
-      await run(options, options.run === undefined ? requestOf(options) : undefined);
+      await run(options, options.run === undefined ? requestOf(options, command) : undefined);
     });
 }
 
 /** What the options ask for. What they leave out has the defaults of the schema. */
-function requestOf(options: RetrainOptions): RetrainingRequest {
+function requestOf(options: RetrainOptions, command: Command): RetrainingRequest {
   const given = (values: Record<string, unknown>) =>
     Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
   const { archive, patientPattern, studies, query, folder, label, metadata, feedback } = options;
@@ -123,7 +124,7 @@ function requestOf(options: RetrainOptions): RetrainingRequest {
     }),
   );
   if (parsed.success) return parsed.data;
-  throw new InvalidArgumentError(z.prettifyError(parsed.error));
+  return command.error(`error: ${z.prettifyError(parsed.error)}`);
 }
 
 async function run(options: RetrainOptions, request: RetrainingRequest | undefined): Promise<void> {

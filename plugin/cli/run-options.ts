@@ -3,7 +3,7 @@ import { executionProviders } from '../../inference/execution-provider.ts';
 import type { ExecutionProvider } from '../../inference/execution-provider.ts';
 import { normalPictures } from '../../training/pictures.ts';
 import { addSlices } from '../../training/slice-cache.ts';
-import { regularExpression } from './arguments.ts';
+import { regularExpression, wholeNumber } from './arguments.ts';
 
 /** What `train` and `pretrain` are both told. */
 export interface RunOptions {
@@ -14,7 +14,7 @@ export interface RunOptions {
   run?: string;
   epochs: number;
   batchSize: number;
-  microBatch: number;
+  microBatch?: number;
   rate: number;
   seed: number;
   heldOut: number;
@@ -41,6 +41,13 @@ export function providerOption(): Option {
   )
     .choices(['auto', ...executionProviders])
     .default('auto');
+}
+
+export function microBatchOption(): Option {
+  return new Option(
+    '--micro-batch <n>',
+    'slices in one run of the graph (default: the largest up to 4 that divides the batch)',
+  ).argParser(wholeNumber);
 }
 
 export function noVerticalFlipOption(): Option {

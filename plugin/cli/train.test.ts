@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -121,7 +121,17 @@ test('what cannot be trained is refused before it begins', async () => {
   const few = await command('few', '--alpha', '0.01');
   expect([few.code, few.out]).toEqual([1, '']);
   expect(few.errors).toContain('27 patients; 99 must be held out');
+  const odd = await command('odd', '--batch-size', '6', '--micro-batch', '4', '--dry-run');
+  expect([odd.code, odd.out]).toEqual([1, '']);
+  expect(odd.errors).toBe('a batch of 6 does not consist of micro-batches of 4\n');
 });
+
+test('what cannot be opened ends the process', async () => {
+  writeFileSync(join(folder, 'no-folder'), '');
+  const { code, errors } = await command('no-folder');
+  expect(code).toBe(1);
+  expect(errors).toContain('ENOTDIR');
+}, 120_000);
 
 test('training lowers the loss and makes a bundle that verifies; killed at any moment, it goes on the same', async () => {
   const whole = await command('whole');

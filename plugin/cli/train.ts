@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { chooseRuntime } from '../../inference/provider-choice.ts';
+import { microBatchFor } from '../../training/batches.ts';
 import { lossNames } from '../../training/loss.ts';
 import type { LossName } from '../../training/loss.ts';
 import { planTraining, timeStep, trainQfae } from '../../training/train-qfae.ts';
@@ -13,6 +14,7 @@ import { printJson } from './print-json.ts';
 import {
   addPictures,
   expectedTime,
+  microBatchOption,
   noVerticalFlipOption,
   patientPatternOption,
   picturesOption,
@@ -49,7 +51,7 @@ export function trainCommand(): Command {
     .addOption(new Option('--loss <name>').choices(lossNames).default('perceptual'))
     .addOption(option('--epochs <n>', 'passes over the training slices', wholeNumber, 300))
     .addOption(option('--batch-size <n>', 'slices in an optimiser step', wholeNumber, 64))
-    .addOption(option('--micro-batch <n>', 'slices in one run of the graph', wholeNumber, 4))
+    .addOption(microBatchOption())
     .addOption(option('--rate <x>', 'largest learning rate', fraction, 8e-5))
     .addOption(option('--seed <n>', 'of everything random', wholeNumber, 1))
     .addOption(noVerticalFlipOption())
@@ -65,6 +67,7 @@ export function trainCommand(): Command {
 }
 
 async function run(options: TrainOptions): Promise<void> {
+  const microBatch = microBatchFor(options.batchSize, options.microBatch);
   const { root } = openDataFolder(loadSettings().data);
   await ensureShippedBundles(root);
   await addPictures(options);
@@ -72,6 +75,7 @@ async function run(options: TrainOptions): Promise<void> {
   const { provider } = await chooseRuntime({ provider: options.provider, precision: 'float32' });
   const training = {
     ...rest,
+    microBatch,
     provider,
     root,
     cacheFolder: cache,

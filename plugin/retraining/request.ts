@@ -46,43 +46,55 @@ export const studySourceSchema = z
 
 export type StudySource = z.infer<typeof studySourceSchema>;
 
+/** That a micro-batch, if one is given, divides the batch: for `refine`. */
+export const microBatchDivides: [
+  (request: { batchSize: number; microBatch?: number | undefined }) => boolean,
+  { path: string[]; error: string },
+] = [
+  ({ batchSize, microBatch = 1 }) => batchSize % microBatch === 0,
+  { path: ['microBatch'], error: 'does not divide batchSize' },
+];
+
 /** What a retraining is asked for. */
-export const retrainingRequestSchema = z.strictObject({
-  profile: nameSchema,
-  /** Studies that count as normal; never one that a reader called abnormal or spoilt last. */
-  normal: studySourceSchema,
-  /** Studies that are known to be abnormal, to evaluate by. */
-  abnormal: studySourceSchema.optional(),
-  /** At most so many normal studies, always the same ones. */
-  limit: count.optional(),
-  /** The bundle that gives model and frozen weights; the one promoted for the profile, if left out. */
-  bundle: z.string().min(1).optional(),
-  /** Goes on from that bundle's trained weights. */
-  continue: z.boolean().default(false),
-  /** Studies of different planes, or of very different extent or spacing. */
-  mixedGeometry: z.enum(['refuse', 'accept']).default('refuse'),
-  loss: z.enum(lossNames).default('perceptual'),
-  epochs: count.default(300),
-  batchSize: count.default(64),
-  microBatch: count.default(4),
-  rate: share.default(8e-5),
-  seed: count.default(1),
-  alpha: share.default(0.05),
-  checkpointEvery: count.default(100),
-  threads: count.optional(),
-  /** Shares of the patients that are held out: to calibrate, and to evaluate by. */
-  calibration: share.default(0.2),
-  evaluation: share.default(0.2),
-  gate: z
-    .strictObject({
-      falsePositives: share.default(gateMargins.falsePositives),
-      auroc: share.default(gateMargins.auroc),
-    })
-    .prefault({}),
-  /** Whether a candidate that passes the gate is promoted. */
-  promote: z.boolean().default(true),
-  /** Whether one that is not promoted scores in shadow. */
-  shadow: z.boolean().default(false),
-});
+export const retrainingRequestSchema = z
+  .strictObject({
+    profile: nameSchema,
+    /** Studies that count as normal; never one that a reader called abnormal or spoilt last. */
+    normal: studySourceSchema,
+    /** Studies that are known to be abnormal, to evaluate by. */
+    abnormal: studySourceSchema.optional(),
+    /** At most so many normal studies, always the same ones. */
+    limit: count.optional(),
+    /** The bundle that gives model and frozen weights; the one promoted for the profile, if left out. */
+    bundle: z.string().min(1).optional(),
+    /** Goes on from that bundle's trained weights. */
+    continue: z.boolean().default(false),
+    /** Studies of different planes, or of very different extent or spacing. */
+    mixedGeometry: z.enum(['refuse', 'accept']).default('refuse'),
+    loss: z.enum(lossNames).default('perceptual'),
+    epochs: count.default(300),
+    batchSize: count.default(64),
+    /** The largest up to 4 that divides the batch, if left out. */
+    microBatch: count.optional(),
+    rate: share.default(8e-5),
+    seed: count.default(1),
+    alpha: share.default(0.05),
+    checkpointEvery: count.default(100),
+    threads: count.optional(),
+    /** Shares of the patients that are held out: to calibrate, and to evaluate by. */
+    calibration: share.default(0.2),
+    evaluation: share.default(0.2),
+    gate: z
+      .strictObject({
+        falsePositives: share.default(gateMargins.falsePositives),
+        auroc: share.default(gateMargins.auroc),
+      })
+      .prefault({}),
+    /** Whether a candidate that passes the gate is promoted. */
+    promote: z.boolean().default(true),
+    /** Whether one that is not promoted scores in shadow. */
+    shadow: z.boolean().default(false),
+  })
+  .refine(...microBatchDivides);
 
 export type RetrainingRequest = z.infer<typeof retrainingRequestSchema>;

@@ -21,6 +21,7 @@ import { retrainingRequestSchema } from './request.ts';
 import { retrain } from './retrain.ts';
 import type { RetrainContext } from './retrain-context.ts';
 import { createRun, openRun, type RunResult } from './run-folder.ts';
+import { scheduleSchema } from './schedule-settings.ts';
 import { readStudies } from './study-record.ts';
 import { saltID } from './study-salt.ts';
 
@@ -72,6 +73,20 @@ async function run(options: object, changes?: Partial<RetrainContext>): Promise<
   const started = await createRun(root, request, nothing);
   return retrain(started, context(changes), new AbortController().signal);
 }
+
+test('a micro-batch that does not divide the batch is refused, of a schedule too', () => {
+  const request = { profile: 'untrained', normal: { folder }, batchSize: 6 };
+  const schedule = { ...request, cron: '* * * * *' };
+  for (const [schema, given] of [
+    [retrainingRequestSchema, request],
+    [scheduleSchema, schedule],
+  ] as const) {
+    expect(schema.safeParse(given).success).toBe(true);
+    expect(schema.safeParse({ ...given, microBatch: 3 }).success).toBe(true);
+    const { error } = schema.safeParse({ ...given, microBatch: 4 });
+    expect(error!.issues).toMatchObject([{ path: ['microBatch'], message: 'does not divide batchSize' }]);
+  }
+});
 
 test('what is good is promoted; poisoned normals and a broken bundle are stopped by the gate', async () => {
   const wide = { falsePositives: 0.7, auroc: 0.5 };

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Bundle } from '../../inference/bundle/schema.ts';
 import { FolderLockedError, lockFolder } from '../../inference/folder-lock.ts';
-import { batchesPerEpoch } from '../../training/batches.ts';
+import { batchesPerEpoch, microBatchFor } from '../../training/batches.ts';
 import { trainQfae, type QfaeTrainingOptions } from '../../training/train-qfae.ts';
 import { version } from '../version.ts';
 import { cachePath } from './data-set.ts';
@@ -68,7 +68,8 @@ export function trainingOptions(
   const { profile, loss, epochs, batchSize, microBatch, rate, seed, alpha, checkpointEvery, threads } =
     request;
   return {
-    ...{ root, base, profile, loss, epochs, batchSize, microBatch, seed, alpha, checkpointEvery, provider },
+    ...{ root, base, profile, loss, epochs, batchSize, seed, alpha, checkpointEvery, provider },
+    microBatch: microBatchFor(batchSize, microBatch),
     cacheFolder: cachePath(folder, 'normal'),
     runFolder: join(folder, 'training'),
     continueBase: request.continue,

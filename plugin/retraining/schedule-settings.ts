@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { nextFiring } from './cron.ts';
-import { retrainingRequestSchema } from './request.ts';
+import { microBatchDivides, retrainingRequestSchema } from './request.ts';
 
 /** A retraining that is repeated. */
 export const scheduleSchema = z
@@ -12,6 +12,7 @@ export const scheduleSchema = z
     /** With fewer normal studies of archives that the last run did not have, nothing is done. */
     newStudies: z.number().int().min(0).default(20),
   })
+  .refine(...microBatchDivides)
   .superRefine((schedule, context) => {
     try {
       nextFiring(schedule, new Date());
