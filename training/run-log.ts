@@ -44,8 +44,8 @@ export async function readRecords(path: string): Promise<RunRecord[]> {
     .map((line) => JSON.parse(line) as RunRecord);
 }
 
-/** Drops what a run had done after the checkpoint from which it goes on. */
-export async function rewindRecords(path: string, step: number): Promise<void> {
+/** Drops what a run had done after the checkpoint from which it goes on; returns what stays. */
+export async function rewindRecords(path: string, step: number): Promise<RunRecord[]> {
   const kept = (await readRecords(path)).filter(
     (record) =>
       (record.type === 'step' && record.step < step) || (record.type === 'evaluation' && record.step <= step),
@@ -53,4 +53,5 @@ export async function rewindRecords(path: string, step: number): Promise<void> {
   await writeAtomically(path, (file) =>
     file.writeFile(kept.map((record) => `${JSON.stringify(record)}\n`).join('')),
   );
+  return kept;
 }

@@ -7,20 +7,25 @@ const WIDTH = 800;
 const HEIGHT = 400;
 const MARGIN = 30;
 
+/** A step, and the logarithm of a loss. */
+type Point = readonly [step: number, loss: number];
+
 /**
  * Draws the losses of a run as `curves.png` in its folder: each step's in grey, the held-out ones in blue, on a
- * logarithmic scale.
+ * logarithmic scale. Of the steps of a column of pixels, the smallest and the largest loss are drawn.
  */
 export async function drawCurves(folder: string, records: readonly RunRecord[]): Promise<void> {
-  const points = (type: 'step' | 'evaluation') =>
-    records.flatMap((record) =>
-      record.type === type ? [[record.step, Math.log10(record.loss)] as const] : [],
+  const last = records.reduce((last, { step }) => Math.max(last, step), 1);
+  const points = (type: 'step' | 'evaluation') => {
+    const all = records.flatMap((record): Point[] =>
+      record.type === type ? [[record.step, Math.log10(record.loss)]] : [],
     );
+    return extremes(all, (step) => Math.floor((step / last) * (WIDTH - 2 * MARGIN)));
+  };
   const [steps, evaluations] = [points('step'), points('evaluation')];
   const all = [...steps, ...evaluations];
-  const last = Math.max(...all.map(([step]) => step), 1);
   const [low, high] = [Math.min(...all.map(([, loss]) => loss)), Math.max(...all.map(([, loss]) => loss))];
-  const place = ([step, loss]: readonly [number, number]) => {
+  const place = ([step, loss]: Point) => {
     const x = MARGIN + (step / last) * (WIDTH - 2 * MARGIN);
     const y = HEIGHT - MARGIN - ((loss - low) / (high - low || 1)) * (HEIGHT - 2 * MARGIN);
     return `${x.toFixed(1)},${y.toFixed(1)}`;
@@ -33,6 +38,15 @@ export async function drawCurves(folder: string, records: readonly RunRecord[]):
     <rect width="100%" height="100%" fill="white"/>${line('#888', steps)}${line('#06c', evaluations)}
     ${label(MARGIN - 10, high)}${label(HEIGHT - 8, low)}</svg>`;
   await sharp(Buffer.from(svg)).png().toFile(join(folder, 'curves.png'));
+}
+
+/** Of the points in each column the lowest and the highest, in their order. */
+function extremes(points: readonly Point[], column: (step: number) => number): Point[] {
+  return [...Map.groupBy(points, ([step]) => column(step)).values()].flatMap((inColumn) => {
+    const lowest = inColumn.reduce((a, b) => (b[1] < a[1] ? b : a));
+    const highest = inColumn.reduce((a, b) => (b[1] > a[1] ? b : a));
+    return [...new Set([lowest, highest])].sort(([a], [b]) => a - b);
+  });
 }
 
 /** Held-out slices with what the model makes of them. */

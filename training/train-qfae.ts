@@ -16,13 +16,12 @@ import { Evaluation } from './evaluation.ts';
 import { randomState } from './initial-state.ts';
 import type { LossName } from './loss.ts';
 import { uniformStream } from './philox.ts';
-import { readRecords } from './run-log.ts';
 import type { StepRecord } from './run-log.ts';
 import { drawCurves } from './run-pictures.ts';
 import { anySlices, secondsPerStep } from './seconds-per-step.ts';
 import { SliceCache, splitByPatient } from './slice-cache.ts';
 import type { CachedSlice, PatientSplit } from './slice-cache.ts';
-import { logPath, train } from './trainer.ts';
+import { train } from './trainer.ts';
 import {
   headParameters,
   isTrained,
@@ -150,12 +149,12 @@ export async function trainQfae(
       options.continueBase ? stateOf(frozen, engine.parameters) : randomState(model, seed),
     feeds: (x, micro) => feedsOf(options, model, x, micro),
     checkpointEvery: options.checkpointEvery,
-    evaluate: async (step) => {
+    evaluate: async (step, log) => {
       const heldOutLoss = await evaluation.preview(
         split.heldOut,
         join(runFolder, 'previews', `step-${String(step).padStart(7, '0')}.png`),
       );
-      await drawCurves(runFolder, await readRecords(logPath(runFolder)));
+      await drawCurves(runFolder, log);
       return heldOutLoss;
     },
     onStep,

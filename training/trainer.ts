@@ -7,7 +7,7 @@ import type { Engine, EngineState, Feeds, TrainingStep } from './engine.ts';
 import { oneCycle } from './one-cycle.ts';
 import type { Schedule } from './one-cycle.ts';
 import { appendRecord, rewindRecords } from './run-log.ts';
-import type { StepRecord } from './run-log.ts';
+import type { RunRecord, StepRecord } from './run-log.ts';
 
 export interface TrainerOptions {
   /** The run's folder: `checkpoint.safetensors`, `log.jsonl` and what `evaluate` adds. */
@@ -23,8 +23,8 @@ export interface TrainerOptions {
   readonly feeds: (x: Float32Array, micro: number) => Feeds;
   /** Steps between checkpoints; each follows an evaluation. */
   readonly checkpointEvery: number;
-  /** The held-out loss now; may write pictures of it. */
-  readonly evaluate?: (step: number) => Promise<number>;
+  /** The held-out loss now; may write pictures of it and of the run's log so far. */
+  readonly evaluate?: (step: number, log: readonly RunRecord[]) => Promise<number>;
   readonly onStep?: (record: StepRecord, totalSteps: number) => void;
   /** When aborted, the run ends after the step in progress, with a checkpoint. */
   readonly signal?: AbortSignal;
@@ -61,7 +61,11 @@ async function trainLocked(options: TrainerOptions): Promise<number> {
   }
   const start = checkpoint?.step ?? 0;
   await engine.load(checkpoint?.state ?? options.initialState());
-  await rewindRecords(logPath(folder), start);
+  const log = await rewindRecords(logPath(folder), start);
+  const note = (record: RunRecord) => {
+    appendRecord(logPath(folder), record);
+    log.push(record);
+  };
 
   let step = start;
   try {
@@ -81,13 +85,13 @@ async function trainLocked(options: TrainerOptions): Promise<number> {
         if (!Number.isFinite(loss)) throw new Error('the loss is not a finite number');
         const { rate, beta1 } = steps[i];
         const record: StepRecord = { type: 'step', step: step + i, loss, gradientNorm, rate, beta1, seconds };
-        appendRecord(logPath(folder), record);
+        note(record);
         options.onStep?.(record, schedule.totalSteps);
       }
 
       if (end === nextCheckpoint || end === schedule.totalSteps || signal?.aborted) {
         if (evaluate) {
-          appendRecord(logPath(folder), { type: 'evaluation', step: end, loss: await evaluate(end) });
+          note({ type: 'evaluation', step: end, loss: await evaluate(end, log) });
         }
         // Last: what the log lacks when this is cut short, the run does again.
         await writeCheckpoint(checkpointPath(folder), engine, { step: end, settings });
