@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { PooledValues } from './pooled-values.ts';
+import { precisions } from './precision.ts';
 
 const ascending = z
   .array(z.number())
@@ -9,6 +10,8 @@ const ascending = z
 export const calibrationSchema = z.strictObject({
   /** False-positive rate of the thresholds, as a fraction. */
   alpha: z.number().gt(0).lt(1),
+  /** What the scores were computed in; `float32` if left out. */
+  precision: z.enum(precisions).optional(),
   /** Study scores, ascending. */
   scores: ascending.min(1),
   /** The map value that the largest value of a normal study's maps exceeds with probability `alpha` at most. */

@@ -1,6 +1,6 @@
 import { exactInt8 } from './exact-int8.ts';
 import type { ExecutionProvider } from './execution-provider.ts';
-import type { Precision } from './scoring-graph.ts';
+import type { Precision } from './precision.ts';
 import { gpuDevices, probeProvider } from './provider-probe.ts';
 import type { Probe } from './provider-probe.ts';
 

@@ -11,7 +11,7 @@ import { denormalise } from './preprocess.ts';
 import type { Affine, InputSlice } from './preprocess.ts';
 import { scorePicture } from './score-picture.ts';
 import { scoringGraph } from './scoring-graph.ts';
-import type { Precision } from './scoring-graph.ts';
+import type { Precision } from './precision.ts';
 import { Session } from './session.ts';
 
 export type { Bundle, CalibratedScore, InputSlice };
@@ -63,14 +63,23 @@ const PRECISION_TOLERANCE: Readonly<Record<Precision, number>> = { float32: 0, f
  */
 export class Scorer {
   readonly bundle: Bundle;
+  /** What the model's matrix products are computed in. */
+  readonly precision: Precision;
   /** What the bundle's reference image scored when the scorer was opened. */
   readonly referenceScore: number;
   readonly #session: Session;
   readonly #preparation: Piscina<Preparation, Prepared>;
   readonly #batches: BatchLimit;
 
-  private constructor(bundle: Bundle, session: Session, batchSize: number, referenceScore: number) {
+  private constructor(
+    bundle: Bundle,
+    session: Session,
+    batchSize: number,
+    precision: Precision,
+    referenceScore: number,
+  ) {
     this.bundle = bundle;
+    this.precision = precision;
     this.referenceScore = referenceScore;
     this.#session = session;
     this.#preparation = new Piscina({
@@ -109,7 +118,7 @@ export class Scorer {
     try {
       const score = await checkReference(session, bundle, precision);
       // 8-bit products round all images of a run together: alone, a slice's score depends on nothing else.
-      return new Scorer(bundle, session, precision === 'int8' ? 1 : batchSize, score);
+      return new Scorer(bundle, session, precision === 'int8' ? 1 : batchSize, precision, score);
     } catch (error) {
       await session.close();
       throw error;

@@ -6,11 +6,7 @@ import { imageScore, pixelMap } from './model/scores.ts';
 import { Graph } from './onnx/graph.ts';
 import { Int8Graph } from './onnx/int8-graph.ts';
 import { HalfPrecisionGraph } from './onnx/half-precision-graph.ts';
-
-/** What the model's matrix products are computed in. */
-export const precisions = ['float32', 'float16', 'int8'] as const;
-
-export type Precision = (typeof precisions)[number];
+import type { Precision } from './precision.ts';
 
 const graphs = { float32: Graph, float16: HalfPrecisionGraph, int8: Int8Graph };
 

@@ -261,7 +261,9 @@ describeWith(['chromium'], 'the dashboard, in Chromium', () => {
 
   test('promotes a bundle, compares it with the one before, and goes back to that', async () => {
     const { id, ...manifest } = await openBundle(node.data, 'untrained');
-    const next = await addBundle(node.data, { ...manifest, title: 'The next one (UNTRAINED)' });
+    const calibration = { ...manifest.calibration!, precision: 'int8' as const };
+    const changed = { ...manifest, calibration, title: 'The next one (UNTRAINED)' };
+    const next = await addBundle(node.data, changed);
     await open('#/bundles', 'Bundles');
     await page.getByLabel(`Compare ${id}`).check();
     await page.getByLabel(`Compare ${next.id}`).check();
@@ -274,6 +276,7 @@ describeWith(['chromium'], 'the dashboard, in Chromium', () => {
     await page.getByText(`Scored by ${id}`).waitFor();
     await page.getByRole('link', { name: 'The next one (UNTRAINED)' }).click();
     await page.getByRole('heading', { level: 1, name: 'The next one' }).waitFor();
+    await page.getByText(`bundle ${next.id} is calibrated in int8 and scores in float`).waitFor();
   }, 900_000);
 
   test('lets schedules of retraining fire now, pause and go on', async () => {

@@ -79,8 +79,8 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     const { provider, precision, passedOver } = await chooseRuntime(settings.inference);
     log.info({ provider, precision, passedOver }, 'the model runs on');
     const { batchSize } = settings.inference;
-    const scorers = new ScorerCache(folder.root, { batchSize, provider, precision });
-    const shadowScorers = new ScorerCache(folder.root, { batchSize, provider, precision });
+    const scorers = new ScorerCache(folder.root, { batchSize, provider, precision }, log);
+    const shadowScorers = new ScorerCache(folder.root, { batchSize, provider, precision }, log);
     closers.push(() => Promise.all([scorers.close(), shadowScorers.close()]).then(() => undefined));
     const { promise: failure, resolve: fail } = Promise.withResolvers<Error>();
     const database = await openDatabase(settings, folder, log, fail);
@@ -165,6 +165,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     const server = createHttpServer({
       settings,
       authentication,
+      precision,
       identify: identifier({ settings }),
       database,
       archives: sources,

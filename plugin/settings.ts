@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { isMap, parse, type Document } from 'yaml';
 import { z } from 'zod';
 import { executionProviders } from '../inference/execution-provider.ts';
-import { precisions } from '../inference/scoring-graph.ts';
+import { precisions } from '../inference/precision.ts';
 import { scheduleSchema } from './retraining/schedule-settings.ts';
 import { placeOf, readYaml } from './yaml-file.ts';
 

@@ -65,8 +65,8 @@ export async function startWorker(settings: Settings, log: Logger): Promise<{ st
     log.info({ bundle, provider, precision, passedOver }, 'the model runs on');
     // Closed last: a batch that runs cannot be broken off.
     const options = { batchSize: settings.inference.batchSize, provider, precision };
-    const scorers = new ScorerCache(folder.root, options);
-    const shadowScorers = new ScorerCache(folder.root, options);
+    const scorers = new ScorerCache(folder.root, options, log);
+    const shadowScorers = new ScorerCache(folder.root, options, log);
     closers.push(() => Promise.all([scorers.close(), shadowScorers.close()]).then(() => undefined));
     const database = await openPostgres(url, log);
     closers.push(() => database.close());

@@ -43,7 +43,10 @@ export async function calibratedFrom(
   const { id, ...manifest } = scorer.bundle;
   return addBundle(root, {
     ...manifest,
-    calibration: fitCalibration(normals, mapValues, alpha),
+    calibration: {
+      ...fitCalibration(normals, mapValues, alpha),
+      ...(scorer.precision !== 'float32' && { precision: scorer.precision }),
+    },
     provenance: { ...manifest.provenance, calibrationStudies: normals.length, predecessor: id },
   });
 }

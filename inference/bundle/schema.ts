@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { calibrationSchema } from '../calibration.ts';
 import type { Calibration } from '../calibration.ts';
 import { modelConfigSchema } from '../model/config.ts';
+import type { Precision } from '../precision.ts';
 import { imageReductionSchema, mapReductionSchema } from '../model/scores.ts';
 
 /** Names of bundles and profiles, safe as file names. */
@@ -155,6 +156,19 @@ export interface Bundle extends Manifest {
 /** Every weight file that a bundle names. */
 export function bundleWeights({ weights, heads }: Manifest): BundleWeights[] {
   return [...weights, ...heads.flatMap((head) => head.weights)];
+}
+
+/**
+ * What is to be said of a bundle that scores in `precision`, where its calibration was computed in another one: then its
+ * scores are compared with scores that lie elsewhere. Undefined where the two are the same, or it has none.
+ */
+export function precisionRemark(
+  { id, calibration }: Pick<Bundle, 'id' | 'calibration'>,
+  precision: Precision,
+): string | undefined {
+  const calibratedIn = calibration?.precision ?? 'float32';
+  if (!calibration || calibratedIn === precision) return undefined;
+  return `bundle ${id} is calibrated in ${calibratedIn} and scores in ${precision}: its percentiles and flags may be wrong. Calibrate it with these settings: qfae calibrate --bundle ${id} --normal FOLDER`;
 }
 
 /** The calibration of a bundle. Throws if it has none yet, saying what to do. */

@@ -61,6 +61,7 @@ beforeAll(async () => {
   router = apiRouter({
     settings,
     authentication: false,
+    precision: 'float16',
     identify: () => Promise.resolve(undefined),
     database,
     archives: new Map([['pacs', pacs.archive]]),
@@ -399,7 +400,11 @@ describe('bundles', () => {
     );
     const card = await call(`/bundles/${id}`, '/bundles/{bundle}');
     expect(card.body).toMatchObject({
-      calibration: { scores: manifest.calibration!.scores },
+      calibration: {
+        scores: manifest.calibration!.scores,
+        precision: 'float32',
+        remark: expect.stringContaining(`is calibrated in float32 and scores in float16: `) as string,
+      },
       heads: ['qfae'],
     });
 

@@ -13,9 +13,10 @@ import {
   rollback,
 } from '../../inference/bundle/registry.ts';
 import { threshold } from '../../inference/calibration.ts';
-import { calibrationOf, nameSchema, type Bundle } from '../../inference/bundle/schema.ts';
+import { calibrationOf, nameSchema, precisionRemark, type Bundle } from '../../inference/bundle/schema.ts';
 import { shadowBundle } from '../../inference/bundle/shadow.ts';
 import { verifyBundle } from '../../inference/bundle/verify.ts';
+import { precisions } from '../../inference/precision.ts';
 import { modelCardSchema, readCard } from '../retraining/model-card.ts';
 import { shadowedStudies, shadowSummary } from '../retraining/shadow-scores.ts';
 import { ruleBook } from '../rules/rule-book.ts';
@@ -70,6 +71,10 @@ const bundleCardSchema = answerSchema(
         mapThreshold: z.number(),
         /** The raw score at that rate. */
         threshold: z.number(),
+        /** What these scores were computed in. */
+        precision: z.enum(precisions),
+        /** What is wrong with it where the node scores in another precision; null where it does not. */
+        remark: z.string().nullable(),
       })
       .nullable(),
     heads: z.array(z.string()),
@@ -132,7 +137,7 @@ const bundleParameters = z.strictObject({
 });
 
 /** What can score, and what does. */
-export function bundleRoutes({ database, settings }: ApiContext): Route[] {
+export function bundleRoutes({ database, settings, precision }: ApiContext): Route[] {
   const root = settings.data;
   const known = async (reference: string): Promise<string> =>
     bundleID(root, reference).catch((error: unknown) => {
@@ -197,6 +202,8 @@ export function bundleRoutes({ database, settings }: ApiContext): Route[] {
             scores: calibration.scores,
             mapThreshold: calibration.mapThreshold,
             threshold: threshold(calibration.scores, calibration.alpha),
+            precision: calibration.precision ?? 'float32',
+            remark: precisionRemark(bundle, precision) ?? null,
           },
           heads: bundle.heads.map(({ name }) => name),
           weightBytes: weights.reduce((sum, { bytes }) => sum + bytes, 0),

@@ -1,5 +1,6 @@
 import type { GuardContext, Identify } from '../access/guard.ts';
 import type { DicomPool } from '../../dicom/pool.ts';
+import type { Precision } from '../../inference/precision.ts';
 import type { Archive } from '../archive/archive.ts';
 import type { ShownSeries } from '../archive/shown-series.ts';
 import type { Database } from '../database/database.ts';
@@ -13,6 +14,8 @@ import type { Settings } from '../settings.ts';
 /** What the API needs of the node. */
 export interface ApiContext extends GuardContext {
   settings: Pick<Settings, 'data' | 'access' | 'bundle' | 'outputs' | 'arrival' | 'drift' | 'viewer'>;
+  /** In which the node scores. */
+  precision: Precision;
   /** Finds out who someone is that signs in. */
   identify: Identify;
   database: Database;

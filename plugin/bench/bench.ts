@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { executionProviders } from '../../inference/execution-provider.ts';
 import type { RuntimeSettings } from '../../inference/provider-choice.ts';
-import { precisions } from '../../inference/scoring-graph.ts';
+import { precisions } from '../../inference/precision.ts';
 import { benchDicom } from './dicom.ts';
 import { benchLargeObject } from './large-object.ts';
 import { benchNode, nodeTables } from './node.ts';

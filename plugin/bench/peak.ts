@@ -2,7 +2,7 @@ import type { ExecutionProvider } from '../../inference/execution-provider.ts';
 import { Graph } from '../../inference/onnx/graph.ts';
 import { HalfPrecisionGraph } from '../../inference/onnx/half-precision-graph.ts';
 import { matrixWork } from '../../inference/onnx/work.ts';
-import type { Precision } from '../../inference/scoring-graph.ts';
+import type { Precision } from '../../inference/precision.ts';
 import { Session } from '../../inference/session.ts';
 
 /** Sides of the matrices whose product is the machine's peak. */

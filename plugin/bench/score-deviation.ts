@@ -6,7 +6,7 @@ import { threshold } from '../../inference/calibration.ts';
 import { calibrationOf } from '../../inference/bundle/schema.ts';
 import type { ExecutionProvider } from '../../inference/execution-provider.ts';
 import { Scorer } from '../../inference/scorer.ts';
-import type { Precision } from '../../inference/scoring-graph.ts';
+import type { Precision } from '../../inference/precision.ts';
 import { rank, rankingMetrics } from '../../training/metrics/ranking.ts';
 import { shippedFolder } from '../data-folder/shipped-bundles.ts';
 import { brainT1Demo } from '../demo/brain-t1-demo.ts';

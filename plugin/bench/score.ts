@@ -8,7 +8,7 @@ import { matrixWork } from '../../inference/onnx/work.ts';
 import { chooseRuntime } from '../../inference/provider-choice.ts';
 import type { RuntimeSettings } from '../../inference/provider-choice.ts';
 import { scoringGraph } from '../../inference/scoring-graph.ts';
-import type { Precision } from '../../inference/scoring-graph.ts';
+import type { Precision } from '../../inference/precision.ts';
 import { Session } from '../../inference/session.ts';
 import { againstPeak, median, openPeak, type PeakShare } from './peak.ts';
 import { randomWeights } from './random-weights.ts';

@@ -77,9 +77,8 @@ test('from published weights to a bundle that scores, by pictures and DICOM stud
     { type: 'study', file: picture, status: 'scored', rawScore: expect.any(Number), bundle: created },
     expect.objectContaining({ studyInstanceUID: expect.any(String), rawScore: expect.any(Number) }),
   ]);
-  const half = await run(['score', picture, '--raw', '--bundle', created], {
-    QFAE_INFERENCE_PRECISION: 'float16',
-  });
+  const float16 = { QFAE_INFERENCE_PRECISION: 'float16' };
+  const half = await run(['score', picture, '--raw', '--bundle', created], float16);
   expect([half.code, half.stderr]).toEqual([0, '']); // nothing of onnxruntime's among the node's JSON lines
   const folders = ['--normal', join(normals, 'a'), '--abnormal', join(normals, 'b')];
   expect((await qfae('evaluate', ...folders, '--bundle', created, '--out', 'evaluated')).code).toBe(0);
@@ -110,7 +109,14 @@ test('from published weights to a bundle that scores, by pictures and DICOM stud
   const ofPictures = (await openBundle(data, id)).calibration!.scores;
   const same = scores.filter((score) => ofPictures.some((other) => Math.abs(other - score) < 1e-6));
   expect([scores.length, same.length]).toEqual([PATIENTS, 2]);
-}, 600_000);
+
+  // Scores of another precision are compared with these only under protest.
+  const remark = `bundle ${id} is calibrated in float32 and scores in float16: `;
+  expect((await run(['score', picture, '--bundle', id], float16)).stderr).toContain(remark);
+  const again = await run([...calibrate, '--cache', 'cache'], float16);
+  const { id: fitting } = JSON.parse(again.stdout) as { id: string };
+  expect((await openBundle(data, fitting)).calibration).toMatchObject({ precision: 'float16' });
+}, 900_000);
 
 test('wrong usage ends with 2', async () => {
   const words = ['bundles', 'create', '--checkpoint', 'model.pth', '--profile', 'knee'];

@@ -1,6 +1,7 @@
 import { access, constants } from 'node:fs/promises';
 import { Command } from 'commander';
-import { bundleID } from '../../inference/bundle/registry.ts';
+import { bundleID, openBundle } from '../../inference/bundle/registry.ts';
+import { precisionRemark } from '../../inference/bundle/schema.ts';
 import { verifyBundle } from '../../inference/bundle/verify.ts';
 import { chooseRuntime } from '../../inference/provider-choice.ts';
 import { OrthancArchive } from '../archive/orthanc.ts';
@@ -82,12 +83,14 @@ const checks: Record<string, (settings: Settings) => Promise<string>> = {
     }
   },
 
-  bundle: async ({ data, bundle }) => {
+  bundle: async ({ data, bundle, inference }) => {
     const { root } = openDataFolder(data);
     await ensureShippedBundles(root);
     const id = await bundleID(root, bundle);
     await verifyBundle(root, id);
-    return `${id} scores as recorded`;
+    const { precision } = await chooseRuntime(inference);
+    const remark = precisionRemark(await openBundle(root, id), precision);
+    return `${id} scores as recorded${remark === undefined ? '' : `; ${remark}`}`;
   },
 
   archive: async ({ orthanc }) => {

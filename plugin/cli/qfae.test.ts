@@ -126,11 +126,16 @@ test('qfae doctor finds everything in order, and an archive that is away', async
   expect(jsonLines(sound.stdout).map(({ check }) => check)).toEqual(
     expect.arrayContaining(['execution providers', 'bundle', 'store', 'archive']),
   );
-  writeFileSync(join(folder, 'qfae.yaml'), 'orthanc:\n  url: http://127.0.0.1:9\n');
+  const settings = 'orthanc:\n  url: http://127.0.0.1:9\ninference:\n  precision: float16\n';
+  writeFileSync(join(folder, 'qfae.yaml'), settings);
   const away = await qfae('doctor', '--json');
   rmSync(join(folder, 'qfae.yaml'));
   expect(away.code).toBe(1);
-  expect(jsonLines(away.stdout).filter(({ ok }) => !ok)).toMatchObject([{ check: 'archive' }]);
+  const findings = jsonLines(away.stdout);
+  expect(findings.filter(({ ok }) => !ok)).toMatchObject([{ check: 'archive' }]);
+  expect(findings.find(({ check }) => check === 'bundle')!['detail']).toMatch(
+    /is calibrated in float32 and scores in float16: .* qfae calibrate --bundle/,
+  );
 }, 300_000);
 
 test('wrong usage ends with 2', async () => {

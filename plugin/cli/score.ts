@@ -8,6 +8,7 @@ import type { ResultContext, ScoreValues } from '../../dicom/result.ts';
 import { heatmapOverlay } from '../../dicom/sc/heatmap-overlay.ts';
 import type { RgbImage } from '../../dicom/sc/rgb-image.ts';
 import type { Slice } from '../../dicom/slice.ts';
+import { precisionRemark } from '../../inference/bundle/schema.ts';
 import { chooseRuntime } from '../../inference/provider-choice.ts';
 import { Scorer } from '../../inference/scorer.ts';
 import type { InputSlice } from '../../inference/scorer.ts';
@@ -61,6 +62,8 @@ export function scoreCommand(): Command {
         ...(await chooseRuntime(settings.inference)),
         batchSize: options.batchSize ?? settings.inference.batchSize,
       });
+      const remark = precisionRemark(scorer.bundle, scorer.precision);
+      if (remark !== undefined && !options.raw) console.error(remark);
       try {
         const failed = await new ScoreRun(settings, pool, scorer, options).run(paths);
         if (failed) process.exitCode = 1;

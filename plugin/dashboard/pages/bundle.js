@@ -65,11 +65,13 @@ export function card(bundle) {
     ...(calibration && {
       'False-positive rate': calibration.alpha,
       'Threshold of maps': significant(calibration.mapThreshold),
+      'Calibrated in': calibration.precision,
     }),
     ...Object.fromEntries(Object.entries(metrics).map(([name, value]) => [name, significant(value)])),
   };
   return html`
     ${note ? html`<p>${note}</p>` : nothing}
+    ${calibration?.remark ? html`<p class="problem">${calibration.remark}</p>` : nothing}
     <dl class="facts">
       ${Object.entries(facts).map(
         ([name, value]) =>
