@@ -93,8 +93,8 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     });
     closers.push(() => pool.close());
 
-    const store = new InstanceStore(database, folder.instances);
     const room = new StoreRoom(folder.instances, settings.limits);
+    const store = new InstanceStore(database, folder.instances, room);
     const { sources, destinations, watched, orthanc } = openArchives(
       settings,
       localArchive({ database, store, pool, incoming: folder.incoming }),
@@ -138,7 +138,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     const metrics = new Metrics(database, { provider, precision });
     const loops = [
       events.run(signal),
-      retainRegularly(settings, database, store, room, log, signal),
+      retainRegularly(settings, database, store, log, signal),
       metrics.follow(events, log, signal),
       (await watchPromotions(folder.root, database, log, signal)).ended,
       watchDrift(database, settings, metrics.registry, log, signal),
@@ -263,7 +263,6 @@ async function retainRegularly(
   { data, retention }: Settings,
   database: Database,
   store: InstanceStore,
-  room: StoreRoom,
   log: Logger,
   signal: AbortSignal,
 ): Promise<void> {
@@ -272,7 +271,6 @@ async function retainRegularly(
       const removed = await applyRetention(database, store, data, retention);
       if (Object.values(removed).some((count: number) => count > 0))
         log.info(removed, 'kept for long enough, and removed');
-      if (removed.studies > 0) room.recount();
     } catch (error) {
       log.error({ error }, 'what is not to be kept could not be removed');
     }

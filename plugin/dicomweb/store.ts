@@ -47,7 +47,7 @@ export interface StoreContext {
   /** Folder for parts that are not whole yet. */
   incoming: string;
   limits: Pick<Settings['limits'], 'instanceBytes'>;
-  room: StoreRoom;
+  room: Pick<StoreRoom, 'left'>;
   log: Logger;
 }
 
@@ -163,7 +163,6 @@ export async function storeInstances(
     try {
       const received = await receiveFile(body, file, Math.min(instanceBytes, bytesLeft, room));
       bytesLeft -= received;
-      context.room.take(received);
     } catch (error) {
       await rm(file, { force: true });
       full ||=

@@ -25,11 +25,6 @@ export class IncomingObject extends Writable {
     this.on('error', () => undefined); // told to whoever waits for its end
   }
 
-  /** So many have come. */
-  get bytes(): number {
-    return this.#bytes;
-  }
-
   get isTooLarge(): boolean {
     return this.#bytes > this.#limit;
   }

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -35,6 +35,7 @@ describeWith(['storescu', 'echoscu', 'dcmsend', 'dcmodify'], 'the receiver of C-
   let database: Database;
   let pool: DicomPool;
   let store: InstanceStore;
+  let room: StoreRoom;
   let scp: StoreScp;
 
   beforeAll(async () => {
@@ -43,7 +44,9 @@ describeWith(['storescu', 'echoscu', 'dcmsend', 'dcmodify'], 'the receiver of C-
     mkdirSync(incoming);
     database = await openEmbeddedDatabase(join(folder, 'database'));
     pool = new DicomPool({ threads: 1 });
-    store = new InstanceStore(database, join(folder, 'instances'));
+    mkdirSync(join(folder, 'instances'));
+    room = new StoreRoom(join(folder, 'instances'), { storeBytes: 2 ** 30, freeBytes: 0 });
+    store = new InstanceStore(database, join(folder, 'instances'), room);
     const { cStore } = settingsSchema.parse({
       cStore: {
         enabled: true,
@@ -61,7 +64,7 @@ describeWith(['storescu', 'echoscu', 'dcmsend', 'dcmodify'], 'the receiver of C-
         pool,
         incoming,
         limits: { instanceBytes: 1_000_000 },
-        room: new StoreRoom(incoming, { freeBytes: 0 }),
+        room,
         log: createLog('silent'),
       },
       cStore,
@@ -122,6 +125,7 @@ describeWith(['storescu', 'echoscu', 'dcmsend', 'dcmodify'], 'the receiver of C-
   });
 
   test('stores many objects of one association, and the same one twice as one', async () => {
+    const before = await room.left();
     const images = join(folder, 'many');
     const written = [];
     for (let seriesNumber = 1; seriesNumber <= 12; seriesNumber++) {
@@ -133,7 +137,10 @@ describeWith(['storescu', 'echoscu', 'dcmsend', 'dcmodify'], 'the receiver of C-
     ]) {
       expect((await outcome(program[0], [program[1], ...to(), images])).code).toBe(0);
     }
-    expect(await store.find(written[0].studyInstanceUID)).toHaveLength(12);
+    const stored = await store.find(written[0].studyInstanceUID);
+    expect(stored).toHaveLength(12);
+    const bytes = stored.reduce((sum, instance) => sum + statSync(store.path(instance)).size, 0);
+    expect(before - (await room.left())).toBe(bytes);
     expect(readdirSync(incoming)).toEqual([]);
   });
 

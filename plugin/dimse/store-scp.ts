@@ -248,7 +248,6 @@ class StoreAssociation extends Scp {
         arrival: true,
         sourceAETitle: this.#sourceAETitle,
       });
-      room.take(object.bytes);
       log.info({ ...at, studyInstanceUID: header.studyInstanceUID, scoring }, `instance ${added}`);
       return Status.Success;
     } catch (error) {

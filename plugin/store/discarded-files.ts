@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import type { Database } from '../database/database.ts';
 import type { InstanceStore, StoredInstance } from './instance-store.ts';
 
@@ -18,7 +17,7 @@ export async function removeDiscardedFiles(database: Database, store: InstanceSt
         [uid],
       );
       if (!file) return;
-      await rm(store.path(file), { force: true });
+      await store.removeFile(file);
       await database.query('delete from discarded_file where sop_instance_uid = $1', [uid]);
     });
   }

@@ -1,12 +1,16 @@
 import { randomUUID } from 'node:crypto';
-import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { DicomPool } from '../../dicom/pool.ts';
-import { writeCTSeries, type WrittenInstance } from '../../fixtures/dicom-series.ts';
+import { writeCRImage, writeCTSeries, type WrittenInstance } from '../../fixtures/dicom-series.ts';
 import { openEmbeddedDatabase, type Database } from '../database/database.ts';
+import { storeInstances } from '../dicomweb/store.ts';
+import { createLog } from '../log.ts';
 import { removeDiscardedFiles } from './discarded-files.ts';
 import { InstanceStore } from './instance-store.ts';
+import { StoreRoom } from './room.ts';
 
 test('files are named after UIDs, and after nothing else', () => {
   const store = new InstanceStore({} as Database, '/store');
@@ -61,5 +65,27 @@ describe('a store', () => {
     const stored = await store.find(images[0].studyInstanceUID);
     expect(stored).toHaveLength(12);
     expect(stored.filter((instance) => !existsSync(store.path(instance)))).toEqual([]);
+  });
+
+  test('counts what is stored, and what is removed no longer', async () => {
+    const instances = join(folder, 'counted');
+    mkdirSync(instances);
+    const room = new StoreRoom(instances, { storeBytes: 100_000, freeBytes: 0 });
+    const store = new InstanceStore(database, instances, room);
+    const image = await writeCRImage(join(folder, 'cr'), { name: 'Counted' });
+    const context = { store, pool, room, incoming: folder, log: createLog('silent') };
+    const limits = { instanceBytes: 50_000, requestBytes: 50_000, parts: 1 };
+    const send = async (bytes: Uint8Array) =>
+      (await storeInstances({ ...context, limits }, 'application/dicom', Readable.from([bytes]), '')).status;
+    for (const [bytes, status, used] of [
+      [image.bytes, 200, image.bytes.length],
+      [image.bytes, 200, image.bytes.length],
+      [image.bytes.subarray(0, 200), 400, image.bytes.length],
+    ] as const) {
+      expect(await send(bytes)).toBe(status);
+      expect(100_000 - (await room.left())).toBe(used);
+    }
+    await store.remove([image.sopInstanceUID]);
+    expect(await room.left()).toBe(100_000);
   });
 });

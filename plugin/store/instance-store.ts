@@ -5,6 +5,7 @@ import type { InstanceHeader } from '../../dicom/pool.ts';
 import { isUID } from '../../dicom/uid.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { IndexEntries, type IndexEntry } from './index-entries.ts';
+import type { StoreRoom } from './room.ts';
 
 /** An instance in the store. */
 export interface StoredInstance {
@@ -40,12 +41,15 @@ export class InstanceStore {
   readonly #database: Database;
   readonly #folder: string;
   readonly #entries: IndexEntries;
+  readonly #room: Pick<StoreRoom, 'take'> | undefined;
   /** What is being done with the file of a SOPInstanceUID: the next waits for it. */
   readonly #underWay = new Map<string, Promise<unknown>>();
 
-  constructor(database: Database, folder: string) {
+  /** @param room is told of each file that is stored or removed */
+  constructor(database: Database, folder: string, room?: Pick<StoreRoom, 'take'>) {
     this.#database = database;
     this.#folder = folder;
+    this.#room = room;
     this.#entries = new IndexEntries(database, localArchiveName);
   }
 
@@ -109,11 +113,12 @@ export class InstanceStore {
       return same ? 'already there' : 'another is there';
     }
     const path = this.path(header);
-    await flushToDisk(file);
+    const bytes = await flushToDisk(file);
     await rename(file, path).catch(async () => {
       await mkdir(dirname(path), { recursive: true });
       await rename(file, path);
     });
+    this.#room?.take(bytes);
     return 'stored';
   }
 
@@ -144,8 +149,17 @@ export class InstanceStore {
   async remove(sopInstanceUIDs: string[]): Promise<void> {
     await this.alone(sopInstanceUIDs, async () => {
       const removed = await this.#removeEntries(sopInstanceUIDs);
-      for (const instance of removed) await rm(this.path(instance), { force: true });
+      for (const instance of removed) await this.removeFile(instance);
     });
+  }
+
+  /** Removes the file of an instance that is no longer in the index; only while `alone` with it. */
+  async removeFile(instance: Parameters<InstanceStore['path']>[0]): Promise<void> {
+    const path = this.path(instance);
+    const found = await stat(path).catch(() => undefined);
+    if (!found) return;
+    await rm(path, { force: true });
+    this.#room?.take(-found.size);
   }
 
   #removeEntries(sopInstanceUIDs: string[]): Promise<StoredInstance[]> {
@@ -195,13 +209,11 @@ function entriesOf(on: Queryable, sopInstanceUIDs: string[]): Promise<StoredInst
   );
 }
 
-async function flushToDisk(file: string): Promise<void> {
-  const handle = await open(file, 'r+');
-  try {
-    await handle.datasync();
-  } finally {
-    await handle.close();
-  }
+/** Returns the bytes of the file. */
+async function flushToDisk(file: string): Promise<number> {
+  await using handle = await open(file, 'r+');
+  await handle.datasync();
+  return (await handle.stat()).size;
 }
 
 async function haveSameContent(one: string, other: string): Promise<boolean> {

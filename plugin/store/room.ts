@@ -2,7 +2,7 @@ import { readdir, stat, statfs, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Settings } from '../settings.ts';
 
-/** What was stored and removed meanwhile is counted anew so often. */
+/** What others stored and removed is counted so often. */
 const countEveryMs = 3600_000;
 
 /** How much the store may still take: what its quota leaves, and what the disk has beyond a reserve. */
@@ -30,14 +30,9 @@ export class StoreRoom {
     return Math.min(free, this.#limits.storeBytes - this.#used);
   }
 
-  /** Notes that so many bytes have come. */
+  /** Notes that so many bytes were stored; fewer than none were removed. What is on its way in is not counted. */
   take(bytes: number): void {
     this.#used += bytes;
-  }
-
-  /** Has what is stored counted anew, because something was removed. */
-  recount(): void {
-    this.#countedAt = -Infinity;
   }
 }
 
