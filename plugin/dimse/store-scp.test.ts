@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -141,6 +141,31 @@ describeWith(['storescu', 'echoscu', 'dcmsend', 'dcmodify'], 'the receiver of C-
     expect(stored).toHaveLength(12);
     const bytes = stored.reduce((sum, instance) => sum + statSync(store.path(instance)).size, 0);
     expect(before - (await room.left())).toBe(bytes);
+    expect(readdirSync(incoming)).toEqual([]);
+  });
+
+  test('stores a result of another node without it being due for scoring', async () => {
+    const attributes = { Manufacturer: 'QFAE', ManufacturerModelName: 'QFAE PACS node' };
+    const result = await writeCRImage(join(folder, 'result'), { name: 'Result', attributes });
+    expect(await outcome('storescu', [...to(), result.path])).toEqual({ code: 0, text: '' });
+    expect(await store.find(result.studyInstanceUID)).toHaveLength(1);
+    const waiting = (await arrivals(database)).map(({ studyInstanceUID }) => studyInstanceUID);
+    expect(waiting).not.toContain(result.studyInstanceUID);
+  });
+
+  test('refuses an object of which another is stored under its UID, and takes the same one from elsewhere', async () => {
+    const image = await writeCRImage(join(folder, 'first'), { name: 'First' });
+    const file = join(folder, 'stowed');
+    copyFileSync(image.path, file);
+    await store.add(file, await pool.readHeader(file), { arrival: false });
+    const [stored] = await store.find(image.studyInstanceUID);
+    const before = readFileSync(store.path(stored));
+    expect(await outcome('storescu', [...to(), image.path])).toEqual({ code: 0, text: '' });
+    await run('dcmodify', ['-nb', '-i', '(0008,1030)=Other', image.path]);
+    const { code, text } = await outcome('storescu', ['-v', ...to(), image.path]);
+    expect(code).not.toBe(0);
+    expect(text).toMatch(/Received Store Response \(.*0x0?111.*\)/i);
+    expect(readFileSync(store.path(stored)).equals(before)).toBe(true);
     expect(readdirSync(incoming)).toEqual([]);
   });
 

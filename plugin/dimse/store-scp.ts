@@ -9,6 +9,7 @@ import { readableTransferSyntaxes } from '../../dicom/reading/transfer-syntax.ts
 import { isUID } from '../../dicom/uid.ts';
 import { fileHead } from '../../dicom/writing/file-head.ts';
 import { storageClasses, type StoreContext } from '../dicomweb/store.ts';
+import { isOwnResult } from '../scoring/algorithm.ts';
 import type { Settings } from '../settings.ts';
 import { isDiskFull } from '../store/room.ts';
 import { IncomingObject } from './incoming-object.ts';
@@ -245,9 +246,13 @@ class StoreAssociation extends Scp {
         return refuse(Status.DataSetSopClassMismatch, 'the object is another one than the request names');
       }
       const { added, scoring } = await store.add(object.file, header, {
-        arrival: true,
+        arrival: !isOwnResult(header.dataset),
         sourceAETitle: this.#sourceAETitle,
       });
+      if (added === 'another is there') {
+        // A warning would tell the sender that its object is kept, and may be deleted there (PS3.4 B.2.2).
+        return refuse(Status.DuplicateSOPInstance, 'another is stored under its SOP Instance UID');
+      }
       log.info({ ...at, studyInstanceUID: header.studyInstanceUID, scoring }, `instance ${added}`);
       return Status.Success;
     } catch (error) {

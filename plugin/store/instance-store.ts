@@ -108,7 +108,9 @@ export class InstanceStore {
   async #place({ file, header }: ArrivedFile, known: Promise<Map<string, StoredInstance>>): Promise<Added> {
     const stored = (await known).get(header.sopInstanceUID);
     if (stored) {
-      const same = await haveSameContent(file, this.path(stored));
+      const same =
+        stored.transferSyntaxUID === header.transferSyntaxUID &&
+        (await haveSameDataSet(file, this.path(stored)));
       await rm(file, { force: true });
       return same ? 'already there' : 'another is there';
     }
@@ -216,16 +218,30 @@ async function flushToDisk(file: string): Promise<number> {
   return (await handle.stat()).size;
 }
 
-async function haveSameContent(one: string, other: string): Promise<boolean> {
-  if ((await stat(one)).size !== (await stat(other)).size) return false;
-  const others = createReadStream(other, {
-    highWaterMark: comparedBytes,
-  }).iterator() as AsyncIterator<Buffer>;
-  for await (const chunk of createReadStream(one, {
-    highWaterMark: comparedBytes,
-  }) as AsyncIterable<Buffer>) {
-    const { value } = (await others.next()) as { value: Buffer | undefined };
-    if (!value?.equals(chunk)) return false;
+/** File meta information differs by the way on which a file has come (PS3.10 section 7.1). */
+async function haveSameDataSet(...files: [string, string]): Promise<boolean> {
+  const [start, otherStart] = await Promise.all(files.map(dataSetStart));
+  const [size, otherSize] = await Promise.all(files.map(async (file) => (await stat(file)).size));
+  if (size - start !== otherSize - otherStart) return false;
+  const [chunks, others] = files.map((file, i) =>
+    createReadStream(file, { highWaterMark: comparedBytes, start: [start, otherStart][i] }),
+  ) as AsyncIterable<Buffer>[];
+  const other = others[Symbol.asyncIterator]();
+  try {
+    for await (const chunk of chunks) {
+      const { value } = (await other.next()) as { value: Buffer | undefined };
+      if (!value?.equals(chunk)) return false;
+    }
+  } finally {
+    await other.return?.();
   }
   return true;
+}
+
+/** Where the data set begins, by the group length of the file meta information; 0 where it has none. */
+async function dataSetStart(file: string): Promise<number> {
+  await using handle = await open(file);
+  const { buffer } = await handle.read(Buffer.alloc(144), 0, 144, 0);
+  const hasLength = buffer.toString('latin1', 128, 140) === 'DICM\x02\0\0\0UL\x04\0';
+  return hasLength ? buffer.length + buffer.readUInt32LE(140) : 0;
 }
