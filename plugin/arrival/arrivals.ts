@@ -46,13 +46,14 @@ export async function noteArrival(
 
 /**
  * Notes the arrival of every study in the node's own store, stored at `since` or later, of which neither an arrival
- * nor a scoring is known: who took it in was killed, or the queue was lost. Returns their UIDs.
+ * nor a scoring is known, nor was until retention: who took it in was killed, or the queue was lost. Returns their
+ * UIDs.
  */
 export async function noteForgotten(on: Queryable, archive: string, since: Date): Promise<string[]> {
   const rows = await on.query<{ uid: string }>(
     `insert into arrival (archive, study_instance_uid, changed_at)
      select $1, s.study_instance_uid, now() from study s
-     where s.stored_at >= $2
+     where s.stored_at >= $2 and not s.scoring_forgotten
        and not exists (select 1 from scoring
          where archive = $1 and study_instance_uid = s.study_instance_uid)
        and exists (select 1 from instance i where i.study_instance_uid = s.study_instance_uid

@@ -302,6 +302,13 @@ const migrations: string[][] = [
        requested_at desc)`,
     "create index scoring_study_date on scoring ((subject ->> 'studyDate') desc nulls last, requested_at desc)",
   ],
+  // Whether a scoring of the study was forgotten by retention: a study without any waits to be scored.
+  [
+    'alter table study add column scoring_forgotten boolean not null default false',
+    `update study s set scoring_forgotten = true
+     where not exists (select 1 from scoring c where c.archive = 'local' and c.study_instance_uid = s.study_instance_uid)
+       and exists (select 1 from result_object r where r.archive = 'local' and r.study_instance_uid = s.study_instance_uid)`,
+  ],
 ];
 
 /** Held while the schema is changed; any number that no one else takes. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { writeCRImage } from '../../fixtures/dicom-series.ts';
 import { DicomPool } from '../../dicom/pool.ts';
 import { audit, auditFolder } from '../access/audit-log.ts';
-import { noteArrival } from '../arrival/arrivals.ts';
+import { noteArrival, noteForgotten } from '../arrival/arrivals.ts';
 import { openEmbeddedDatabase, type Database } from '../database/database.ts';
 import { settingsSchema } from '../settings.ts';
 import { InstanceStore } from '../store/instance-store.ts';
@@ -91,6 +91,17 @@ test('scorings go when they have ended long ago; what waits, and what readers sa
   const left = await database.query('select study_instance_uid as uid from scoring order by 1');
   expect(left).toEqual([{ uid: '2' }, { uid: '3' }]);
   expect(await database.query('select 1 from feedback')).toHaveLength(1);
+});
+
+test('a stored study whose scoring went is not taken for one that was never scored', async () => {
+  const [scored, lost] = [await addStudy('Scored'), await addStudy('Lost')];
+  await database.query(
+    `insert into scoring (archive, study_instance_uid, requested_at, state, finished_at)
+     values ('local', $1, $2, 'not-scored', $2)`,
+    [scored, now],
+  );
+  await applyRetention(database, store, folder, retention({ scoringsDays: 3 }), inDays(4));
+  expect(await noteForgotten(database, 'local', inDays(-1))).toEqual([lost]);
 });
 
 test('the audit log goes day by day', async () => {

@@ -57,8 +57,14 @@ export async function applyRetention(
   }
   if (scoringsDays !== undefined) {
     const rows = await database.query(
-      `delete from scoring where finished_at < $1 and state not in ('queued', 'running') returning id`,
-      [before(scoringsDays)],
+      `with gone as (
+         delete from scoring where finished_at < $1 and state not in ('queued', 'running')
+         returning archive, study_instance_uid),
+       noted as (
+         update study set scoring_forgotten = true
+         where study_instance_uid in (select study_instance_uid from gone where archive = $2))
+       select 1 from gone`,
+      [before(scoringsDays), localArchiveName],
     );
     removed.scorings = rows.length;
   }
