@@ -49,6 +49,7 @@ interface Search {
 }
 
 const numberOfStudyRelatedInstances = '00201208';
+const instancesAtOnce = 1000;
 
 /** An archive behind DICOMweb: QIDO-RS to ask, WADO-RS to fetch, STOW-RS to store (PS3.18 chapter 10). */
 export class DicomWebArchive implements Archive {
@@ -69,17 +70,33 @@ export class DicomWebArchive implements Archive {
     } as never) as unknown as SearchClient;
   }
 
+  /**
+   * A server may answer with fewer than it has and than it was asked for (PS3.18 section 8.3.4.4), so it is asked until
+   * nothing new comes; so does one that knows no paging.
+   */
   async instances(studyInstanceUID: string): Promise<InstanceReference[]> {
-    const found = await this.#search('searchForInstances', { studyInstanceUID });
-    return found.map((attributes) => ({
-      sopInstanceUID: uidAt(attributes, '00080018'),
-      seriesInstanceUID: uidAt(attributes, '0020000E'),
-      sopClassUID: uidAt(attributes, '00080016'),
-    }));
+    const found = new Map<string, InstanceReference>();
+    for (let before = -1; found.size > before;) {
+      before = found.size;
+      const page = await this.#search('searchForInstances', {
+        studyInstanceUID,
+        queryParams: { limit: String(instancesAtOnce), offset: String(before) },
+      });
+      for (const attributes of page) {
+        const sopInstanceUID = uidAt(attributes, '00080018');
+        found.set(sopInstanceUID, {
+          sopInstanceUID,
+          seriesInstanceUID: uidAt(attributes, '0020000E'),
+          sopClassUID: uidAt(attributes, '00080016'),
+        });
+      }
+    }
+    return [...found.values()];
   }
 
   /**
-   * One page of the studies that match a query (PS3.18 section 10.6).
+   * One page of the studies that match a query (PS3.18 section 10.6). A server may give fewer than the limit where it
+   * has more (section 8.3.4.4).
    *
    * @param query matching keys by keyword or tag
    */

@@ -67,18 +67,18 @@ const looked = async (archive: string) => {
 };
 
 /** A server of studies, each `{ uid, date, instances }`, that answers QIDO-RS as well or badly as told. */
-async function studyServer(manners: { pages: boolean; dates: boolean }) {
-  const studies: { uid: string; date: string; instances: number }[] = [];
+async function studyServer(manners: { pages: boolean; dates: boolean; most?: number }) {
+  const studies: { uid: string; date: string; instances: number; broken?: boolean }[] = [];
   const asked: URL[] = [];
   const server = createServer((request, response) => {
     const url = new URL(request.url!, 'http://localhost');
     asked.push(url);
     const study = /studies\/([\d.]+)\/instances/.exec(url.pathname)?.[1];
     const date = url.searchParams.get('StudyDate');
-    const limit = Number(url.searchParams.get('limit'));
+    const limit = Math.min(Number(url.searchParams.get('limit')), manners.most ?? Infinity);
     const offset = Number(url.searchParams.get('offset'));
-    const matching = studies.filter((each) => !manners.dates || each.date === date);
-    const page = manners.pages ? matching.slice(offset, offset + limit) : matching;
+    const pageOf = <T>(all: T[]) => (manners.pages ? all.slice(offset, offset + limit) : all);
+    const page = pageOf(studies.filter((each) => !manners.dates || each.date === date));
     const value = (vr: string, content: string | number) => ({ vr, Value: [content] });
     const answer =
       study === undefined
@@ -88,11 +88,14 @@ async function studyServer(manners: { pages: boolean; dates: boolean }) {
             '00080030': value('TM', '000000'),
             '00201208': value('IS', each.instances),
           }))
-        : Array.from({ length: studies.find(({ uid }) => uid === study)!.instances }, (_, index) => ({
-            '00080016': value('UI', '1.2.840.10008.5.1.4.1.1.4'),
-            '00080018': value('UI', `${study}.${index + 1}`),
-            '0020000E': value('UI', `${study}.0`),
-          }));
+        : pageOf(
+            Array.from({ length: studies.find(({ uid }) => uid === study)!.instances }, (_, index) => ({
+              '00080016': value('UI', '1.2.840.10008.5.1.4.1.1.4'),
+              '00080018': value('UI', `${study}.${index + 1}`),
+              '0020000E': value('UI', `${study}.0`),
+            })),
+          );
+    if (studies.some(({ uid, broken }) => uid === study && broken)) response.statusCode = 500;
     response.setHeader('content-type', 'application/dicom+json');
     response.end(JSON.stringify(answer));
   }).listen(0, '127.0.0.1');
@@ -147,6 +150,20 @@ test('with `since`, younger studies are due at the first look; a server that pag
   await archive.close();
   server.stop();
 });
+
+test('a server may give less than it was asked for, and fail for one study: the rest is seen', async () => {
+  const server = await studyServer({ pages: true, dates: true, most: 3 });
+  const archive = archiveAt('short', server.url);
+  expect(await watching(archive, () => looked('short'))).toEqual({});
+  server.studies.push({ uid: '1.6.1', date: daysAgo(1), instances: 5, broken: true });
+  for (let i = 2; i <= 8; i++) server.studies.push({ uid: `1.6.${i}`, date: daysAgo(0), instances: i });
+  const rest = Object.fromEntries(server.studies.slice(1).map(({ uid, instances }) => [uid, instances]));
+  expect(await watching(archive, (seen) => Object.keys(seen).length === 7)).toEqual(rest);
+  server.studies[0].broken = false;
+  expect(await watching(archive, (seen) => '1.6.1' in seen)).toEqual({ ...rest, '1.6.1': 5 });
+  await archive.close();
+  server.stop();
+}, 120_000);
 
 test('an archive that is away is not taken for an empty one', async () => {
   const server = await studyServer({ pages: true, dates: true });

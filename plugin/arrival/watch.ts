@@ -37,9 +37,10 @@ export async function watchArchive(
     options.since ?? new Date(),
   ]);
   let failing = false;
+  const failed = new Set<string>();
   while (!signal.aborted) {
     try {
-      await lookAt(archive, database, log, options.watchDays, signal);
+      await lookAt(archive, database, log, options.watchDays, failed, signal);
       if (failing) log.info({ archive: archive.name }, 'archive is reachable again');
       failing = false;
     } catch (error) {
@@ -50,12 +51,17 @@ export async function watchArchive(
   }
 }
 
-/** Looks at every study of the watched days once. */
+/**
+ * Looks at every study of the watched days once. One that cannot be asked for is left for the next look.
+ *
+ * @param failed those of the last look, so that each is logged once
+ */
 async function lookAt(
   archive: DicomWebArchive,
   database: Database,
   log: Logger,
   watchDays: number,
+  failed: Set<string>,
   signal: AbortSignal,
 ): Promise<void> {
   const [feed] = await database.query<{ position: string | null; started_at: Date }>(
@@ -69,7 +75,17 @@ async function lookAt(
   // One day more at both ends: dates are the archive's local ones.
   for (let day = (first ? Math.min(watched, since) : watched) - dayMs; day <= now + dayMs; day += dayMs) {
     for await (const study of studiesOf(archive, dicomDate(day), signal)) {
-      await compare(archive, database, log, study, (found) => !first || studyTimeOf(found) >= since);
+      const { studyInstanceUID } = study;
+      try {
+        await compare(archive, database, log, study, (found) => !first || studyTimeOf(found) >= since);
+        failed.delete(studyInstanceUID);
+      } catch (error) {
+        if (signal.aborted) throw error;
+        if (!failed.has(studyInstanceUID)) {
+          log.error({ archive: archive.name, studyInstanceUID, error }, 'study cannot be asked for');
+        }
+        failed.add(studyInstanceUID);
+      }
     }
   }
   await database.transaction(async (transaction) => {
@@ -81,7 +97,7 @@ async function lookAt(
   });
 }
 
-/** The studies of one day, page by page. A server that knows no paging gives the same page again: that is the end. */
+/** The studies of one day, page by page, until nothing new comes: a server may give fewer at once than asked for. */
 async function* studiesOf(
   archive: DicomWebArchive,
   day: string,
@@ -97,7 +113,7 @@ async function* studiesOf(
       // A server that ignores what it does not know might answer with all its studies.
       if (study.studyDate === day) yield study;
     }
-    if (fresh.length === 0 || page.length < pageSize) return;
+    if (fresh.length === 0) return;
   }
 }
 
