@@ -258,7 +258,7 @@ async function tidyRegularly(
   }
 }
 
-/** Removes, every hour, what is no longer to be kept. */
+/** Removes, every hour, what is no longer to be kept, and makes room for what comes. */
 async function retainRegularly(
   { data, retention }: Settings,
   database: Database,
@@ -268,12 +268,16 @@ async function retainRegularly(
 ): Promise<void> {
   while (!signal.aborted) {
     try {
-      const removed = await applyRetention(database, store, data, retention);
+      const removed = await applyRetention(database, store, data, retention, new Date(), signal);
       if (Object.values(removed).some((count: number) => count > 0))
         log.info(removed, 'kept for long enough, and removed');
     } catch (error) {
       log.error({ error }, 'what is not to be kept could not be removed');
     }
     await sleep(3600_000, undefined, { signal }).catch(() => undefined);
+    if (signal.aborted) break;
+    await database.vacuum?.().catch((error: unknown) => {
+      log.error({ error }, 'the database could not be vacuumed');
+    });
   }
 }

@@ -25,6 +25,11 @@ export interface Database extends Queryable {
    * something meanwhile waits. A server has none.
    */
   readonly copy?: (file: string) => Promise<void>;
+  /**
+   * Gives the room of deleted rows to rows that come; files shrink only at their ends. What asks the embedded database
+   * something meanwhile waits. A server does it by itself.
+   */
+  readonly vacuum?: () => Promise<void>;
   close(): Promise<void>;
 }
 
@@ -51,6 +56,10 @@ export async function openEmbeddedDatabase(folder: string): Promise<Database> {
       pglite.runExclusive(() =>
         create({ cwd: folder, file, mode: 0o600, filter: (path) => !path.endsWith('postmaster.pid') }, ['.']),
       ),
+    // No process of its own does it, as a server's autovacuum would. Not ANALYZE: it would hold the node for seconds.
+    vacuum: async () => {
+      await pglite.query('vacuum');
+    },
     close: () => pglite.close(),
   };
   await migrate(database);

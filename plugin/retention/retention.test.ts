@@ -6,6 +6,7 @@ import { DicomPool } from '../../dicom/pool.ts';
 import { audit, auditFolder } from '../access/audit-log.ts';
 import { noteArrival, noteForgotten } from '../arrival/arrivals.ts';
 import { openEmbeddedDatabase, type Database } from '../database/database.ts';
+import { fillIndex } from '../../fixtures/filled-index.ts';
 import { settingsSchema } from '../settings.ts';
 import { InstanceStore } from '../store/instance-store.ts';
 import { applyRetention } from './retention.ts';
@@ -93,16 +94,45 @@ test('scorings go when they have ended long ago; what waits, and what readers sa
   expect(await database.query('select 1 from feedback')).toHaveLength(1);
 });
 
+test('one pass removes however many studies are due', async () => {
+  await fillIndex(database, { studies: 201, instances: 1 });
+  const due = retention({ studiesDays: 30 });
+  expect(await applyRetention(database, store, folder, due, inDays(31), AbortSignal.abort())).toMatchObject({
+    studies: 0,
+  });
+  await applyRetention(database, store, folder, due, inDays(31));
+  expect(await database.query("select 1 from study where study_instance_uid like '1.2.%'")).toEqual([]);
+}, 300_000);
+
 test('a stored study whose scoring went is not taken for one that was never scored', async () => {
-  const [scored, lost] = [await addStudy('Scored'), await addStudy('Lost')];
+  await fillIndex(database, { studies: 2, instances: 1 });
   await database.query(
     `insert into scoring (archive, study_instance_uid, requested_at, state, finished_at)
-     values ('local', $1, $2, 'not-scored', $2)`,
-    [scored, now],
+     values ('local', '1.2.1', $1, 'not-scored', $1)`,
+    [now],
   );
   await applyRetention(database, store, folder, retention({ scoringsDays: 3 }), inDays(4));
-  expect(await noteForgotten(database, 'local', inDays(-1))).toEqual([lost]);
+  expect(await noteForgotten(database, 'local', inDays(-1))).toEqual(['1.2.2']);
 });
+
+test('the embedded database gives the room of what was deleted to what comes', async () => {
+  const fill = async () => {
+    await database.query(
+      `insert into event (type, data)
+       select 'study', jsonb_build_object('text', repeat('x', 100)) from generate_series(1, 5000)`,
+    );
+    const [{ bytes }] = await database.query<{ bytes: number }>(
+      "select pg_total_relation_size('event')::integer as bytes",
+    );
+    await database.query('delete from event');
+    await database.vacuum!();
+    return bytes;
+  };
+  const first = await fill();
+  await fill();
+  await fill();
+  expect(await fill()).toBeLessThan(2 * first);
+}, 300_000);
 
 test('the audit log goes day by day', async () => {
   mkdirSync(auditFolder(folder), { recursive: true });

@@ -5,7 +5,7 @@ import type { Database } from '../database/database.ts';
 import type { Settings } from '../settings.ts';
 import { localArchiveName, type InstanceStore } from '../store/instance-store.ts';
 
-/** Studies that one pass removes at most: others want the database too. */
+/** Studies that are asked for at once. */
 const studiesAtOnce = 100;
 const dayMs = 24 * 3600_000;
 
@@ -19,7 +19,7 @@ export interface Removed {
 /**
  * Removes what the settings no longer let be kept at `now`: studies of the node's own store of which nothing came
  * for so long, with their results; ended scorings, and with them the scores in worklist and API, not what readers
- * said; days of the audit log. What waits or runs stays.
+ * said; days of the audit log. What waits or runs stays. Once `signal` is aborted, what is left waits for the next pass.
  */
 export async function applyRetention(
   database: Database,
@@ -27,10 +27,11 @@ export async function applyRetention(
   dataFolder: string,
   { studiesDays, scoringsDays, auditDays }: Settings['retention'],
   now: Date = new Date(),
+  signal?: AbortSignal,
 ): Promise<Removed> {
   const before = (days: number) => new Date(now.getTime() - days * dayMs);
   const removed: Removed = { studies: 0, scorings: 0, auditDays: 0 };
-  if (studiesDays !== undefined) {
+  for (let more = studiesDays !== undefined; more && !signal?.aborted;) {
     const studies = await database.query<{ uid: string }>(
       `select study_instance_uid as uid from study s
        where stored_at < $1
@@ -39,8 +40,9 @@ export async function applyRetention(
          and not exists (select 1 from scoring c where c.archive = $2 and c.study_instance_uid = s.study_instance_uid
            and c.state in ('queued', 'running'))
        limit ${studiesAtOnce}`,
-      [before(studiesDays), localArchiveName],
+      [before(studiesDays!), localArchiveName],
     );
+    more = studies.length === studiesAtOnce;
     for (const { uid } of studies) {
       await store.remove((await store.find(uid)).map(({ sopInstanceUID }) => sopInstanceUID));
       await database.query('delete from result_object where archive = $1 and study_instance_uid = $2', [
