@@ -188,7 +188,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Runnin
     });
     if (settings.cStore.enabled) {
       const scp = await startStoreScp(
-        { store, pool, incoming: folder.incoming, limits: settings.limits, room, log },
+        { data: folder.root, store, pool, incoming: folder.incoming, limits: settings.limits, room, log },
         settings.cStore,
       );
       closers.push(() => scp.close());

@@ -4,7 +4,7 @@ import { RateLimiterMemory } from 'rate-limiter-flexible';
 import { sendProblem } from '../api/problem.ts';
 import type { Logger } from '../log.ts';
 import { requestID } from '../http/request-id.ts';
-import { audit } from './audit-log.ts';
+import { auditDone } from './audit-log.ts';
 import { OidcProvider, ProviderUnreachableError } from './oidc.ts';
 import { permits, roles, type Identity } from './role.ts';
 import { routeRoles, type Access } from './route-roles.ts';
@@ -62,8 +62,9 @@ export function guard(context: GuardContext, identify: Identify): RequestHandler
       const sent = credentials(request);
       const identity = context.authentication ? sent && (await identify(sent.token, request)) : local;
       response.locals['identity'] = identity;
+      // What is open to anyone is entered where it changes something: who signs in, and who tries to.
+      if (access !== 'anyone' || request.method === 'POST') enterWhenAnswered(context, request, response);
       if (access !== 'anyone') {
-        enterWhenAnswered(context, request, response, identity);
         if (!identity) {
           response.set('WWW-Authenticate', sent ? 'Bearer error="invalid_token"' : 'Bearer');
           sendProblem(response, 401, sent ? 'the token is not valid (any more)' : 'send a bearer token');
@@ -98,6 +99,11 @@ export function identityOf(response: Response): Identity | undefined {
   return response.locals['identity'] as Identity | undefined;
 }
 
+/** Says who signs in by a request, or with undefined that nobody does. */
+export function signIn(response: Response, identity: Identity | undefined): void {
+  response.locals['identity'] = identity;
+}
+
 /** The token of a request: of its Authorization header (RFC 6750), or else of the cookie. */
 function credentials(request: Request): { token: string; cookie: boolean } | undefined {
   const [, bearer] = /^Bearer +(\S+)$/i.exec(request.get('authorization') ?? '') ?? [];
@@ -116,26 +122,21 @@ function isOfThisPage(request: Request): boolean {
   return origin !== undefined && URL.canParse(origin) && new URL(origin).host === request.get('host');
 }
 
-function enterWhenAnswered(
-  { settings, log }: GuardContext,
-  request: Request,
-  response: Response,
-  identity: Identity | undefined,
-): void {
+function enterWhenAnswered({ settings, log }: GuardContext, request: Request, response: Response): void {
   const url = new URL(request.originalUrl, 'http://node');
   const keys = [...new Set(url.searchParams.keys())];
   response.once('close', () => {
-    try {
-      audit(settings.data, {
-        who: identity?.name ?? null,
+    auditDone(
+      settings.data,
+      {
+        who: identityOf(response)?.name ?? null,
         from: request.ip ?? null,
         what: `${request.method} ${url.pathname.slice(0, 500)}`,
         ...(keys.length > 0 && { keys: keys.slice(0, 50).map((key) => key.slice(0, 64)) }),
         outcome: response.statusCode,
         request: requestID(response),
-      });
-    } catch (error) {
-      log.error({ error }, 'the audit log cannot be written');
-    }
+      },
+      log,
+    );
   });
 }

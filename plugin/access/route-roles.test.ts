@@ -139,15 +139,20 @@ test('what no route serves needs an admin, and tells nobody else whether it is t
   }
 });
 
-test('each refusal and each use is in the audit log, without the values of a query', async () => {
-  await fetch(`${url}/dicom-web/studies?PatientName=Doe&limit=1`, as(tokens.sender));
-  // It is written when the answer has gone; at midnight (UTC), into a file of its own.
+/** The lines of the audit log once the last of them holds `text`: it is written when the answer has gone. */
+function auditLines(text: string): Promise<string[]> {
   const audits = auditFolder(folder);
-  const lines = await until('the line of this request', () => {
+  return until(`a line with ${text}`, () => {
+    // At midnight (UTC), into a file of its own.
     const days = readdirSync(audits).map((day) => readFileSync(join(audits, day), 'utf8'));
     const all = days.join('').trim().split('\n');
-    return all.at(-1)!.includes('PatientName') && all;
+    return all.at(-1)!.includes(text) && all;
   });
+}
+
+test('each refusal and each use is in the audit log, without the values of a query', async () => {
+  await fetch(`${url}/dicom-web/studies?PatientName=Doe&limit=1`, as(tokens.sender));
+  const lines = await auditLines('PatientName');
   expect(lines.join()).not.toContain('Doe');
   expect(JSON.parse(lines.at(-1)!)).toMatchObject({
     who: 'sender',
@@ -157,4 +162,22 @@ test('each refusal and each use is in the audit log, without the values of a que
     outcome: 403,
   });
   expect(lines.some((line) => line.includes('"who":null') && line.includes('"outcome":401'))).toBe(true);
+});
+
+test('who signs in, and who tries to, is in the audit log, without the token', async () => {
+  const body = (token: string) => ({
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ token }),
+  });
+  const wrong = `${tokens.reader}x`;
+  expect((await fetch(`${url}/api/v1/session`, body(wrong))).status).toBe(401);
+  expect((await fetch(`${url}/api/v1/session`, body(tokens.reader))).status).toBe(200);
+  const lines = await auditLines('/session","outcome":200');
+  expect(lines.join()).not.toContain(tokens.reader);
+  const signIns = lines.filter((line) => line.includes('"POST /api/v1/session"'));
+  expect(signIns.slice(-2).map((line) => JSON.parse(line) as object)).toMatchObject([
+    { who: null, from: '127.0.0.1', outcome: 401 },
+    { who: 'reader', from: '127.0.0.1', outcome: 200 },
+  ]);
 });

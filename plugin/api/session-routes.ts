@@ -1,6 +1,6 @@
 import type { CookieOptions, Request } from 'express';
 import { z } from 'zod';
-import { identityOf, sessionCookie } from '../access/guard.ts';
+import { identityOf, sessionCookie, signIn } from '../access/guard.ts';
 import { roles } from '../access/role.ts';
 import type { ApiContext } from './context.ts';
 import { Problem } from './problem.ts';
@@ -51,6 +51,7 @@ export function sessionRoutes({ authentication, identify }: ApiContext): Route[]
       problems: [415, 503],
       async handle({ body: { token }, request, response }) {
         const identity = await identify(token, request);
+        signIn(response, identity);
         if (!identity) throw new Problem(401, 'the token is not valid (any more)');
         response.cookie(sessionCookie, token, cookieOptions(request));
         return { required: authentication, name: identity.name, roles: [...identity.roles] };

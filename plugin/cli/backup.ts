@@ -1,6 +1,5 @@
-import { userInfo } from 'node:os';
 import { Command } from 'commander';
-import { audit } from '../access/audit-log.ts';
+import { auditCommand } from '../access/audit-log.ts';
 import { backUp, restore } from '../backup/backup.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { loadSettings } from '../settings.ts';
@@ -34,7 +33,7 @@ export function backupCommand(): Command {
           await backUp(root, file, copy);
         },
       );
-      audit(root, { who: userInfo().username, from: null, what: 'backup', outcome: 0 });
+      auditCommand(root, 'backup');
     });
 }
 
@@ -46,6 +45,6 @@ export function restoreCommand(): Command {
     .action(async (file: string) => {
       const { data } = loadSettings();
       await restore(file, data);
-      audit(data, { who: userInfo().username, from: null, what: 'restore', outcome: 0 });
+      auditCommand(data, 'restore');
     });
 }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { brainStudy } from '../../fixtures/brain-study.ts';
@@ -8,6 +8,7 @@ import { startNodeProcess, type NodeProcess } from '../../fixtures/node-process.
 import { stow } from '../../fixtures/stow.ts';
 import { scoredStudy } from '../../fixtures/worklist.ts';
 import { addBundle, openBundle } from '../../inference/bundle/registry.ts';
+import { auditFolder } from '../access/audit-log.ts';
 import type { Bundle } from '../../inference/bundle/schema.ts';
 
 let folder: string;
@@ -78,6 +79,11 @@ test('a running node scores with what is promoted, from the next study on, and a
   expect(await bundleThatScored(5)).toBe(successor.id);
 
   expect((await bundles(node.data, 'rollback', 'untrained')).code).toBe(0);
+  const audits = readdirSync(auditFolder(node.data));
+  const audited = audits.map((day) => readFileSync(join(auditFolder(node.data), day), 'utf8')).join('');
+  for (const { id } of [successor, untrained]) {
+    expect(audited).toContain(`"from":null,"what":"bundles: promoted ${id}","outcome":0`);
+  }
   expect(await bundleThatScored(6)).toBe(untrained.id);
   const again = await bundles(node.data, 'rollback', 'untrained');
   expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('no bundle was promoted')]);

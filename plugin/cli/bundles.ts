@@ -13,6 +13,7 @@ import { verifyBundle } from '../../inference/bundle/verify.ts';
 import { modelConfigSchema } from '../../inference/model/config.ts';
 import type { ModelConfig } from '../../inference/model/config.ts';
 import { tasks } from '../../inference/model/presets.ts';
+import { auditCommand } from '../access/audit-log.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { ensureShippedBundles } from '../data-folder/shipped-bundles.ts';
 import { loadSettings } from '../settings.ts';
@@ -85,20 +86,22 @@ export function bundlesCommand(): Command {
         software: `qfae ${version}`,
         ...(file !== undefined && { model: await readModelConfig(file) }),
       });
-      tell(weights, 'created', bundle);
+      tell(root, weights, 'created', bundle);
     });
 
   changing('import', 'add the bundle of an exported file, if its reference input scores as recorded')
     .argument('<file>')
     .action(async (file: string, options: JsonOption) => {
-      tell(options, 'imported', await importVerifiedBundle(await bundleRoot(), file));
+      const root = await bundleRoot();
+      tell(root, options, 'imported', await importVerifiedBundle(root, file));
     });
 
   changing('export', 'write a bundle and its weights into one file')
     .argument('<bundle>', 'ID, or a name for the promoted one')
     .argument('<file>')
     .action(async (reference: string, file: string, options: JsonOption) => {
-      tell(options, 'exported', await exportBundle(await bundleRoot(), reference, file));
+      const root = await bundleRoot();
+      tell(root, options, 'exported', await exportBundle(root, reference, file));
     });
 
   changing('promote', 'let a bundle score for its profile, from the next study on')
@@ -107,25 +110,29 @@ export function bundlesCommand(): Command {
       const root = await bundleRoot();
       const id = await bundleID(root, reference);
       await verifyBundle(root, id);
-      tell(options, 'promoted', await promote(root, id));
+      tell(root, options, 'promoted', await promote(root, id));
     });
 
   changing('rollback', 'let the bundle score that was promoted before the present one')
     .argument('<profile>')
     .action(async (profile: string, options: JsonOption) => {
-      tell(options, 'promoted', await rollback(await bundleRoot(), profile));
+      const root = await bundleRoot();
+      tell(root, options, 'promoted', await rollback(root, profile));
     });
 
   changing('shadow', 'let a candidate score beside the promoted bundle; it writes nothing')
     .argument('<bundle>', 'ID')
     .action(async (id: string, options: JsonOption) => {
-      tell(options, 'in shadow', await setShadow(await bundleRoot(), id));
+      const root = await bundleRoot();
+      tell(root, options, 'in shadow', await setShadow(root, id));
     });
 
   changing('unshadow', 'let no candidate of this profile score any more')
     .argument('<profile>')
     .action(async (profile: string, options: JsonOption) => {
-      await clearShadow(await bundleRoot(), profile);
+      const root = await bundleRoot();
+      await clearShadow(root, profile);
+      auditCommand(root, `bundles: no shadow for ${profile}`);
       if (options.json) console.log(JSON.stringify({ type: 'profile', action: 'no shadow', profile }));
       else console.log(`${profile}: no candidate scores in shadow`);
     });
@@ -133,7 +140,8 @@ export function bundlesCommand(): Command {
   changing('remove', 'remove a bundle that is not promoted, and the weights that no other one needs')
     .argument('<bundle>', 'ID')
     .action(async (id: string, options: JsonOption) => {
-      tell(options, 'removed', await removeBundle(await bundleRoot(), id));
+      const root = await bundleRoot();
+      tell(root, options, 'removed', await removeBundle(root, id));
     });
   return command;
 
@@ -154,8 +162,9 @@ interface JsonOption {
   json?: true;
 }
 
-/** What was done with which bundle. */
-function tell({ json }: JsonOption, action: string, { id, title, profile }: Bundle): void {
+/** What was done with which bundle; to the audit log too. */
+function tell(root: string, { json }: JsonOption, action: string, { id, title, profile }: Bundle): void {
+  auditCommand(root, `bundles: ${action} ${id}`);
   console.log(
     json
       ? JSON.stringify({ type: 'bundle', action, id, title, profile: profile.name })

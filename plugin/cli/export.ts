@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
-import { userInfo } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import sharp from 'sharp';
 import { SliceCache } from '../../training/slice-cache.ts';
-import { audit } from '../access/audit-log.ts';
+import { auditCommand } from '../access/audit-log.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { loadSettings } from '../settings.ts';
 
@@ -37,7 +36,7 @@ export function exportCommand(): Command {
       } finally {
         await rm(unfinished, { recursive: true, force: true });
       }
-      audit(root, { who: userInfo().username, from: null, what: `export ${run}`, outcome: 0 });
+      auditCommand(root, `export ${run}`);
       console.log(
         `${slices} slices in ${out}. Text that is burned into pixels is still there: look at them.`,
       );

@@ -1,6 +1,5 @@
-import { userInfo } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { audit } from '../access/audit-log.ts';
+import { auditCommand } from '../access/audit-log.ts';
 import { roles, type Role } from '../access/role.ts';
 import { createToken, listTokens, revokeToken, tokenFolder } from '../access/token.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
@@ -35,7 +34,7 @@ export function tokenCommand(): Command {
         roles: [...new Set(role)],
         ...(days !== undefined && { expiresAt: new Date(Date.now() + days * dayMs) }),
       });
-      enter(root, `token create ${entry.id}`);
+      auditCommand(root, `token create ${entry.id}`);
       console.log(json ? JSON.stringify({ type: 'token', token, ...entry }) : token);
     });
 
@@ -63,7 +62,7 @@ export function tokenCommand(): Command {
       const { root } = openDataFolder(loadSettings().data);
       for (const id of ids) {
         await revokeToken(tokenFolder(root), id);
-        enter(root, `token revoke ${id}`);
+        auditCommand(root, `token revoke ${id}`);
       }
     });
   return command;
@@ -72,8 +71,4 @@ export function tokenCommand(): Command {
 function tokenName(text: string): string {
   if (/^[\p{L}\p{N}][\p{L}\p{N} ._@-]{0,63}$/u.test(text)) return text;
   throw new InvalidArgumentError('1 to 64 letters, digits, spaces and ._@-');
-}
-
-function enter(root: string, what: string): void {
-  audit(root, { who: userInfo().username, from: null, what, outcome: 0 });
 }

@@ -1,6 +1,15 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +19,7 @@ import { writeCRImage, writeMultiframe } from '../../fixtures/dicom-series.ts';
 import { describeWith } from '../../fixtures/required-program.ts';
 import { transferSyntaxes } from '../../fixtures/transfer-syntax.ts';
 import { until } from '../../fixtures/until.ts';
+import { auditFolder } from '../access/audit-log.ts';
 import { arrivals } from '../arrival/arrivals.ts';
 import { openEmbeddedDatabase, type Database } from '../database/database.ts';
 import { createLog } from '../log.ts';
@@ -60,6 +70,7 @@ describeWith(['storescu', 'echoscu', 'dcmsend', 'dcmodify'], 'the receiver of C-
     });
     scp = await startStoreScp(
       {
+        data: folder,
         store,
         pool,
         incoming,
@@ -87,6 +98,14 @@ describeWith(['storescu', 'echoscu', 'dcmsend', 'dcmodify'], 'the receiver of C-
     String(scp.port),
   ];
 
+  /** Waits for a line in the audit log: the sender may be done before the connection has closed here. */
+  const audited = (line: object) =>
+    until(JSON.stringify(line), () => {
+      const files = existsSync(auditFolder(folder)) ? readdirSync(auditFolder(folder)) : [];
+      const text = files.map((file) => readFileSync(join(auditFolder(folder), file), 'utf8')).join('');
+      return text.includes(JSON.stringify(line).slice(1, -1));
+    });
+
   test('answers C-ECHO to those allowed, and refuses others and other AE titles', async () => {
     expect(await outcome('echoscu', to())).toEqual({ code: 0, text: '' });
     for (const [calling, called, reason] of [
@@ -98,6 +117,9 @@ describeWith(['storescu', 'echoscu', 'dcmsend', 'dcmodify'], 'the receiver of C-
       expect(code).not.toBe(0);
       expect(text).toContain(reason);
     }
+    await audited({ who: 'CT1', from: '127.0.0.1', what: 'C-STORE: 0 stored, 0 refused', outcome: 0 });
+    const what = 'association refused: the sender is not among those allowed';
+    await audited({ who: 'CT2', from: '127.0.0.1', what, outcome: 1 });
   });
 
   test.each([
@@ -182,6 +204,8 @@ describeWith(['storescu', 'echoscu', 'dcmsend', 'dcmodify'], 'the receiver of C-
     expect(await store.find(large.studyInstanceUID)).toEqual([]);
     expect(await store.find(small.studyInstanceUID)).toHaveLength(1);
     expect(readdirSync(incoming)).toEqual([]);
+    const what = `C-STORE: 1 stored, 1 refused; studies ${small.studyInstanceUID}`;
+    await audited({ who: 'CT1', from: '127.0.0.1', what, outcome: 1 });
   });
 
   test('keeps nothing of an object that is broken off, and takes it when it comes again', async () => {

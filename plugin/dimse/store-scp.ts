@@ -4,6 +4,7 @@ import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { finished } from 'node:stream/promises';
 import type { association, requests, responses } from 'dcmjs-dimse';
+import { auditDone } from '../access/audit-log.ts';
 import { DicomError } from '../../dicom/reading/dicom-error.ts';
 import { readableTransferSyntaxes } from '../../dicom/reading/transfer-syntax.ts';
 import { isUID } from '../../dicom/uid.ts';
@@ -30,6 +31,14 @@ const maxPduBytes = 262_144;
 const maxCommandBytes = 1024 * 1024;
 /** A connection that has not asked for an association by then is closed. */
 const requestTimeoutMs = 30_000;
+/** Studies that the line of an association in the audit log names. */
+const studiesEntered = 50;
+
+/** What the receiver of C-STORE needs of the node. */
+export interface StoreScpContext extends StoreContext {
+  /** The data folder, for its audit log. */
+  data: string;
+}
 
 /** A service that receives objects by C-STORE and answers C-ECHO. */
 export interface StoreScp {
@@ -39,14 +48,17 @@ export interface StoreScp {
 }
 
 /** Starts the Storage and Verification SCP (PS3.4 annexes A and B). */
-export async function startStoreScp(context: StoreContext, settings: Settings['cStore']): Promise<StoreScp> {
+export async function startStoreScp(
+  context: StoreScpContext,
+  settings: Settings['cStore'],
+): Promise<StoreScp> {
   const associations = new Set<StoreAssociation>();
   const server = createServer((socket) => {
     const association = new StoreAssociation(socket, context, settings, associations.size);
     associations.add(association);
     socket.once('close', () => {
       associations.delete(association);
-      association.discard();
+      association.closed();
     });
   });
   server.listen(settings.port, settings.host);
@@ -67,19 +79,26 @@ export async function startStoreScp(context: StoreContext, settings: Settings['c
  */
 class StoreAssociation extends Scp {
   declare readonly socket: Socket;
-  readonly #context: StoreContext;
+  readonly #context: StoreScpContext;
   readonly #settings: Settings['cStore'];
   readonly #others: number;
+  readonly #address: string | undefined;
   #sourceAETitle = '';
+  /** The object that is handed to the store. */
+  #storing: Promise<unknown> = Promise.resolve();
+  #stored = 0;
+  #refused = 0;
+  readonly #studies = new Set<string>();
   #incoming: IncomingObject | undefined;
   #commandBytes = 0;
 
-  constructor(socket: Socket, context: StoreContext, settings: Settings['cStore'], others: number) {
+  constructor(socket: Socket, context: StoreScpContext, settings: Settings['cStore'], others: number) {
     const timeout = settings.timeoutSeconds * 1000;
     super(socket, { connectTimeout: timeout, pduTimeout: timeout });
     this.#context = context;
     this.#settings = settings;
     this.#others = others;
+    this.#address = socket.remoteAddress?.replace(/^::ffff:/, '');
     const waiting = setTimeout(() => {
       this.#end('no association was asked for');
     }, requestTimeoutMs);
@@ -108,9 +127,10 @@ class StoreAssociation extends Scp {
   override associationRequested(requested: association.Association): void {
     const { aeTitle, senders, maxAssociations } = this.#settings;
     const calling = requested.getCallingAeTitle().trim();
-    const address = this.socket.remoteAddress?.replace(/^::ffff:/, '');
+    const address = this.#address;
     const refuse = (why: string, result: number, source: number, reason: number) => {
       this.#context.log.warn({ calling, address }, `association refused: ${why}`);
+      this.#enter(calling, `association refused: ${why}`, 1);
       this.sendAssociationReject(result, source, reason);
       this.socket.end();
     };
@@ -207,7 +227,7 @@ class StoreAssociation extends Scp {
     const object = this.#incoming!;
     this.#incoming = undefined;
     this.socket.pause(); // the next object is taken when this one is answered
-    void this.#store(object, request).then((status) => {
+    this.#storing = this.#store(object, request).then((status) => {
       const response = CStoreResponse.fromRequest(request);
       response.setStatus(status);
       if (!this.socket.destroyed) answer(response);
@@ -215,12 +235,28 @@ class StoreAssociation extends Scp {
     });
   }
 
-  /** Removes what has come of an object that was broken off. */
-  discard(): void {
-    if (!this.#incoming) return;
-    this.#context.log.warn({ calling: this.#sourceAETitle }, 'an object was broken off');
-    void this.#incoming.discard();
-    this.#incoming = undefined;
+  /** Removes what has come of an object that was broken off, and enters the association into the audit log. */
+  closed(): void {
+    if (this.#incoming) {
+      this.#context.log.warn({ calling: this.#sourceAETitle }, 'an object was broken off');
+      void this.#incoming.discard();
+      this.#incoming = undefined;
+      this.#refused++;
+    }
+    if (this.#sourceAETitle === '') return;
+    void this.#storing.then(() => {
+      const studies = [...this.#studies].slice(0, studiesEntered).join(', ');
+      this.#enter(
+        this.#sourceAETitle,
+        `C-STORE: ${this.#stored} stored, ${this.#refused} refused${studies && `; studies ${studies}`}`,
+        this.#refused > 0 ? 1 : 0,
+      );
+    });
+  }
+
+  #enter(calling: string, what: string, outcome: number): void {
+    const { data, log } = this.#context;
+    auditDone(data, { who: calling, from: this.#address ?? null, what, outcome }, log);
   }
 
   /** Hands the object to the store; returns the status of the answer. */
@@ -230,6 +266,7 @@ class StoreAssociation extends Scp {
     const at = { calling: this.#sourceAETitle, sopInstanceUID };
     const refuse = (status: number, why: string) => {
       log.warn({ ...at, status: status.toString(16) }, `instance refused: ${why}`);
+      this.#refused++;
       return status;
     };
     try {
@@ -253,6 +290,8 @@ class StoreAssociation extends Scp {
         // A warning would tell the sender that its object is kept, and may be deleted there (PS3.4 B.2.2).
         return refuse(Status.DuplicateSOPInstance, 'another is stored under its SOP Instance UID');
       }
+      this.#stored++;
+      this.#studies.add(header.studyInstanceUID);
       log.info({ ...at, studyInstanceUID: header.studyInstanceUID, scoring }, `instance ${added}`);
       return Status.Success;
     } catch (error) {
