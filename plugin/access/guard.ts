@@ -78,6 +78,10 @@ export function guard(context: GuardContext, identify: Identify): RequestHandler
           sendProblem(response, 403, 'pages of another origin may not change anything');
           return;
         }
+        response.locals['isPermitted'] = async () => {
+          const now = context.authentication ? sent && (await identify(sent.token, request)) : local;
+          return now !== undefined && permits(now, access);
+        };
       }
       next('router');
     };
@@ -97,6 +101,15 @@ export function guard(context: GuardContext, identify: Identify): RequestHandler
 /** Who sends a request; undefined where nobody said, on a route that is open to anyone. */
 export function identityOf(response: Response): Identity | undefined {
   return response.locals['identity'] as Identity | undefined;
+}
+
+/**
+ * Whether who sent a request may still use its route: a token may be revoked or expire while a long answer is sent.
+ * Where that cannot be found out, they may not.
+ */
+export async function isStillPermitted(response: Response): Promise<boolean> {
+  const isPermitted = response.locals['isPermitted'] as () => Promise<boolean>;
+  return isPermitted().catch(() => false);
 }
 
 /** Says who signs in by a request, or with undefined that nobody does. */

@@ -17,7 +17,7 @@ import { auditFolder } from './audit-log.ts';
 import { identifier } from './guard.ts';
 import { roles, type Role } from './role.ts';
 import { routeRoles, type Access } from './route-roles.ts';
-import { createToken, tokenFolder } from './token.ts';
+import { createToken, revokeToken, tokenFolder } from './token.ts';
 
 let folder: string;
 let app: Express;
@@ -180,4 +180,57 @@ test('who signs in, and who tries to, is in the audit log, without the token', a
     { who: null, from: '127.0.0.1', outcome: 401 },
     { who: 'reader', from: '127.0.0.1', outcome: 200 },
   ]);
+});
+
+describe('with a database', () => {
+  let away = false;
+  let other: Server;
+  let root: string;
+  const more = Promise.withResolvers<undefined>();
+  const news = (position: string) => [{ position, type: 'study', at: new Date(), data: {} }];
+
+  beforeAll(async () => {
+    const database = {
+      query: () => (away ? Promise.reject(new Error('away')) : Promise.resolve([{ position: '1-0' }])),
+    };
+    const events = {
+      async *after() {
+        yield news('1-1');
+        await more.promise;
+        yield news('1-2');
+        throw new Error('read on');
+      },
+    };
+    other = createServer(createApp({ ...context, database, events } as unknown as ServerContext));
+    await once(other.listen(0, '127.0.0.1'), 'listening');
+    root = `http://127.0.0.1:${(other.address() as AddressInfo).port}`;
+  });
+
+  afterAll(() => {
+    other.closeAllConnections();
+    other.close();
+  });
+
+  test('the stream of events ends, without another event, when its token is revoked', async () => {
+    const { token, entry } = await createToken(tokenFolder(folder), { name: 'guest', roles: ['reader'] });
+    const answer = await fetch(`${root}/api/v1/events`, as(token));
+    let text = '';
+    for await (const chunk of answer.body!.pipeThrough(new TextDecoderStream())) {
+      text += chunk;
+      if (!text.includes('id: 1-1')) continue;
+      await revokeToken(tokenFolder(folder), entry.id).catch(() => undefined);
+      more.resolve(undefined);
+    }
+    expect(text).not.toContain('id: 1-2');
+  });
+
+  test('/readyz tells whether the database answers', async () => {
+    expect((await fetch(`${root}/readyz`)).status).toBe(200);
+    away = true;
+    const answer = await fetch(`${root}/readyz`);
+    expect([answer.status, await answer.json()]).toEqual([
+      503,
+      { status: 'not ready', error: 'the database does not answer' },
+    ]);
+  });
 });

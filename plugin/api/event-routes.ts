@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { Response } from 'express';
 import { z } from 'zod';
+import { isStillPermitted } from '../access/guard.ts';
 import { isKept, isPosition, presentPosition } from '../events/event-log.ts';
 import type { ApiContext } from './context.ts';
 import { Problem } from './problem.ts';
@@ -42,6 +43,7 @@ export function eventRoutes({ database, events }: ApiContext): Route[] {
         const missed = last !== undefined && !(await isKept(database, last));
         await send(response, missed ? sse(position, 'reset', {}) : `id: ${position}\n\n`, ended.signal);
         for await (const news of events.after(position, heartbeatMs, ended.signal)) {
+          if (!(await isStillPermitted(response))) break;
           const text = news.map(({ position, type, data }) => sse(position, type, data)).join('');
           await send(response, text || ': still here\n\n', ended.signal);
         }

@@ -84,8 +84,12 @@ export function createApp(context: ServerContext): Express {
     response.type(registry.contentType).send(await registry.metrics());
   });
   app.get('/readyz', async (_request, response) => {
-    await context.database.query('select 1');
-    response.json({ status: 'ready' });
+    const ready = await context.database.query('select 1').then(
+      () => true,
+      () => false, // what needs the database says so in the log
+    );
+    if (ready) response.json({ status: 'ready' });
+    else response.status(503).json({ status: 'not ready', error: 'the database does not answer' });
   });
   app.use((_request, response) => {
     response.status(404).json({ error: 'no such resource' });
