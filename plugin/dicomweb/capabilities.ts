@@ -58,7 +58,8 @@ export function wadl(root: string): string {
   const resources = capabilities.map(({ path, methods }) => {
     const described = Object.entries(methods).map(
       ([method, { name, consumes, produces }]) =>
-        `<method name="${method}" id="${name}"><request>${representations(consumes)}</request>` +
+        // An ID may stand once only.
+        `<method name="${method}" id="${[name, ...path.match(/\w+/g)!].join('-')}"><request>${representations(consumes)}</request>` +
         `<response>${representations(produces)}</response></method>`,
     );
     return `<resource path="${escaped(path.slice(1))}">${described.join('')}</resource>`;

@@ -433,6 +433,9 @@ describe('the service', () => {
     expect(await answer.json()).toEqual(capabilities);
     const wadl = await (await get('/capabilities', 'application/vnd.sun.wadl+xml')).text();
     expect(wadl.match(/<resource /g)).toHaveLength(capabilities.length);
+    const ids = wadl.match(/ id="[A-Za-z][\w-]*"/g)!;
+    expect(ids).toHaveLength(wadl.match(/<method /g)!.length);
+    expect(new Set(ids).size).toBe(ids.length);
     const { studyInstanceUID: study, seriesInstanceUID: series, sopInstanceUID: instance } = ct[0];
     const values: Record<string, string> = { study, series, instance, frames: '1', path: '7FE00010' };
     for (const { path, methods } of capabilities.filter(({ methods }) => methods.GET)) {
