@@ -50,5 +50,14 @@ export function auditDone(dataFolder: string, entry: AuditEntry, log: Logger): v
 
 /** Adds a line for a command that has been carried out. */
 export function auditCommand(dataFolder: string, what: string): void {
-  audit(dataFolder, { who: userInfo().username, from: null, what, outcome: 0 });
+  audit(dataFolder, { who: userName(), from: null, what, outcome: 0 });
+}
+
+/** A container may run as a user that has no name. */
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return `uid ${process.getuid!()}`;
+  }
 }
