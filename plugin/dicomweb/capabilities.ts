@@ -16,11 +16,12 @@ const json = ['application/dicom+json'];
 const dicom = ['multipart/related; type="application/dicom"', 'application/dicom'];
 const pictures = ['image/jpeg', 'image/png', 'multipart/related; type="image/jpeg"'];
 const pixels = ['multipart/related; type="application/octet-stream"', 'application/octet-stream'];
+const objects = [...dicom, pixels[0]];
 const storing = { name: 'Store', consumes: dicom, produces: json };
 const searching = { GET: { name: 'Search', produces: json } };
 
 const retrieved = (path: string): Resource[] => [
-  { path, methods: { GET: { name: 'Retrieve', produces: dicom }, DELETE: { name: 'Delete' } } },
+  { path, methods: { GET: { name: 'Retrieve', produces: objects }, DELETE: { name: 'Delete' } } },
   { path: `${path}/metadata`, methods: { GET: { name: 'Retrieve', produces: json } } },
   { path: `${path}/rendered`, methods: { GET: { name: 'Retrieve', produces: pictures } } },
   { path: `${path}/thumbnail`, methods: { GET: { name: 'Retrieve', produces: pictures.slice(0, 2) } } },

@@ -118,6 +118,8 @@ export const lentBytes = 2 ** 16;
 /** A part to be written: its content type, and its bytes. */
 export interface OutgoingPart {
   contentType: string;
+  /** URL of what the part holds. */
+  location?: string;
   body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 }
 
@@ -136,7 +138,8 @@ export async function* writeParts(
   boundary: string,
 ): AsyncGenerator<Uint8Array> {
   for await (const part of parts) {
-    yield Buffer.from(`\r\n--${boundary}\r\nContent-Type: ${part.contentType}\r\n\r\n`);
+    const location = part.location === undefined ? '' : `Content-Location: ${part.location}\r\n`;
+    yield Buffer.from(`\r\n--${boundary}\r\nContent-Type: ${part.contentType}\r\n${location}\r\n`);
     yield* part.body;
   }
   yield Buffer.from(`\r\n--${boundary}--\r\n`);

@@ -12,7 +12,7 @@ import type { StoredInstance } from '../store/instance-store.ts';
 import { sendProblem } from '../api/problem.ts';
 import { requestID } from '../http/request-id.ts';
 import { ahead } from './ahead.ts';
-import { bulkDataMessage, withBulkDataURIs } from './bulk-data.ts';
+import { allBulkDataMessage, bulkDataMessage, wantsBulkData, withBulkDataURIs } from './bulk-data.ts';
 import { capabilities, wadl } from './capabilities.ts';
 import { frameNumbers, framesMessage } from './frames.ts';
 import { instancesMessage } from './instances.ts';
@@ -144,7 +144,15 @@ export function dicomWebRouter(context: DicomWebContext): Router {
   for (const path of ['/studies/:study', '/studies/:study/series/:series', instancePath]) {
     router.get(path, async (request, response) => {
       const instances = await requested(request);
-      await sendMessage(response, instancesMessage(store, pool, instances, acceptOf(request)));
+      const accept = acceptOf(request);
+      const root = rootOf(request);
+      const files = instances.map((one) => ({ file: store.path(one), url: urlOf(root, one) }));
+      await sendMessage(
+        response,
+        wantsBulkData(accept)
+          ? allBulkDataMessage(pool, files)
+          : instancesMessage(store, pool, instances, accept),
+      );
     });
     router.get(`${path}/metadata`, async (request, response) => {
       requireJson(request);

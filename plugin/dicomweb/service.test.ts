@@ -70,12 +70,15 @@ async function search(path: string): Promise<DicomJson[]> {
 }
 
 /** Content type and bytes of each part. */
-async function partsOf(answer: Response): Promise<{ type: string; bytes: Buffer }[]> {
+async function partsOf(
+  answer: Response,
+): Promise<{ type: string; location: string | undefined; bytes: Buffer }[]> {
   expect(answer.status).toBe(200);
   const boundary = boundaryOf(parseMediaType(answer.headers.get('content-type')!)!);
   const parts = [];
   for await (const part of readParts(Readable.fromWeb(answer.body as never), boundary)) {
-    parts.push({ type: part.headers['content-type'], bytes: await buffer(part.body) });
+    const { 'content-type': type, 'content-location': location } = part.headers;
+    parts.push({ type, location, bytes: await buffer(part.body) });
   }
   return parts;
 }
@@ -238,6 +241,20 @@ for copy, original in zip(*input):
     const pixels = await fetch(metadata['7FE00010'].BulkDataURI!);
     expect((await partsOf(pixels))[0].bytes.equals(pixelsOf(cr))).toBe(true);
     expect((await get(`${urlOf(cr)}/bulkdata/00100010`)).status).toBe(404);
+  });
+
+  test('all bulk data of an instance or a study, each part with its address', async () => {
+    const accept = 'multipart/related; type="application/octet-stream"';
+    const parts = await partsOf(await get(urlOf(cr), accept));
+    expect(parts.map(({ location }) => location)).toEqual([
+      `${node.dicomWebUrl}${urlOf(cr)}/bulkdata/0040A160`,
+      `${node.dicomWebUrl}${urlOf(cr)}/frames/1`,
+    ]);
+    expect(parts[0].bytes.toString('utf8')).toBe(longText);
+    expect(parts[1].bytes.equals(pixelsOf(cr))).toBe(true);
+    const frames = await partsOf(await get(`/studies/${ct[0].studyInstanceUID}`, accept));
+    expect(frames.map(({ bytes }, index) => bytes.equals(pixelsOf(ct[index])))).toEqual([true, true, true]);
+    expect((await get(urlOf(cr), 'application/octet-stream')).status).toBe(406);
   });
 
   test.each([
