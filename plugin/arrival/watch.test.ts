@@ -163,7 +163,7 @@ test('a server may give less than it was asked for, and fail for one study: the 
   expect(await watching(archive, (seen) => '1.6.1' in seen)).toEqual({ ...rest, '1.6.1': 5 });
   await archive.close();
   server.stop();
-}, 120_000);
+});
 
 test('an archive that is away is not taken for an empty one', async () => {
   const server = await studyServer({ pages: true, dates: true });
