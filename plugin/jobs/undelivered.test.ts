@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writeCTSeries } from '../../fixtures/dicom-series.ts';
+import { freePort } from '../../fixtures/free-port.ts';
 import { startNodeProcess, type NodeProcess } from '../../fixtures/node-process.ts';
 import { stow } from '../../fixtures/stow.ts';
 import { scoredStudy, worklistEntry } from '../../fixtures/worklist.ts';
@@ -14,7 +15,7 @@ const chosenIn = (node: NodeProcess) => node.log().filter(({ msg }) => msg === '
 test('a result waits for an archive that is away, also beyond the end of the process, and the study is not scored again', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'qfae-undelivered-'));
   const quiet = { QFAE_ARRIVAL_QUIET_SECONDS: '1' };
-  const away = { ...quiet, QFAE_DATA: join(folder, 'away') };
+  const away = { ...quiet, QFAE_DATA: join(folder, 'away'), QFAE_HTTP_PORT: String(await freePort()) };
   let archive = await startNodeProcess(away);
   await archive.stop();
   const data = join(folder, 'data');
@@ -46,7 +47,7 @@ test('a result waits for an archive that is away, also beyond the end of the pro
     const chosen = chosenIn(node);
     await node.stop('SIGKILL');
     node = await startNodeProcess(environment);
-    archive = await startNodeProcess({ ...away, QFAE_HTTP_PORT: new URL(archive.url).port });
+    archive = await startNodeProcess(away);
     const { results } = await scoredStudy(node.url, study, ({ status }) => status === 'scored', 240);
     expect(chosen + chosenIn(node)).toBe(1);
     const found = await fetch(`${archive.dicomWebUrl}/studies/${study}/instances`);
