@@ -2,7 +2,6 @@ import type { Response } from 'express';
 import { z } from 'zod';
 import { identityOf } from '../access/guard.ts';
 import type { Queryable } from '../database/database.ts';
-import { dicomWebPath } from '../dicomweb/router.ts';
 import {
   feedbackHistory,
   feedbackLabels,
@@ -13,7 +12,7 @@ import {
 } from '../feedback/feedback.ts';
 import { scoringsOfStudy, scoringStates, sliceScores, type Scoring } from '../jobs/scorings.ts';
 import { shadowScoresOf } from '../retraining/shadow-scores.ts';
-import { localArchiveName } from '../store/instance-store.ts';
+import { viewerRoots } from '../viewer/configuration.ts';
 import type { ApiContext } from './context.ts';
 import { Problem } from './problem.ts';
 import { answerSchema, route, type Route } from './route.ts';
@@ -76,7 +75,7 @@ const studyFields = {
     })
     .nullable(),
   feedback: feedbackSchema.nullable(),
-  /** The objects of the result; with an address where the node itself holds them. */
+  /** The objects of the result; with their path at the node, where it can read the archive that holds them. */
   results: z.array(
     z.object({
       sopInstanceUID: z.string(),
@@ -181,7 +180,9 @@ const worklistQuery = z.strictObject({
 });
 
 /** Studies with their scores, and what readers say of them. */
-export function studyRoutes({ authentication, database }: ApiContext): Route[] {
+export function studyRoutes({ archives, authentication, database }: ApiContext): Route[] {
+  const roots = viewerRoots(archives, {}); // through the node: pictures of other origins are none of the dashboard's
+  const describe = (row: WorklistRow) => describeStudy(row, roots);
   return [
     route({
       method: 'get',
@@ -191,7 +192,7 @@ export function studyRoutes({ authentication, database }: ApiContext): Route[] {
       answer: studyPageSchema,
       async handle({ query: { sort, limit, offset, ...filter } }) {
         const { rows, total } = await worklist(database, filter, sort, limit, offset);
-        return { studies: rows.map(describeStudy), total, limit, offset };
+        return { studies: rows.map(describe), total, limit, offset };
       },
     }),
     route({
@@ -205,7 +206,7 @@ export function studyRoutes({ authentication, database }: ApiContext): Route[] {
         const row = await findStudy(database, archive, study);
         const scorings = await scoringsOfStudy(database, row);
         return {
-          ...describeStudy(row),
+          ...describe(row),
           feedbackHistory: (await feedbackHistory(database, row)).map(describeFeedback),
           scorings: scorings.map((scoring) => ({ id: scoring.id, ...describeScoring(scoring) })),
           shadow: (await shadowScoresOf(database, row)).map(({ scoredAt, ...shadow }) => ({
@@ -270,21 +271,23 @@ export async function findStudy(on: Queryable, archive: string, study: string): 
 }
 
 /** Without anything that names the patient. */
-function describeStudy(row: WorklistRow): z.input<(typeof studyPageSchema)['shape']['studies']>[number] {
+function describeStudy(
+  row: WorklistRow,
+  roots: ReadonlyMap<string, string>,
+): z.input<(typeof studyPageSchema)['shape']['studies']>[number] {
   const { archive, studyInstanceUID, subject, feedback, results, next } = row;
-  const study = `${dicomWebPath}/studies/${studyInstanceUID}`;
   return {
     archive,
     studyInstanceUID,
     ...describeScoring(row),
     subject,
     feedback: feedback && { ...feedback, givenAt: new Date(feedback.givenAt).toISOString() },
-    results: results.map((object) => ({
-      ...object,
-      ...(archive === localArchiveName && {
-        url: `${study}/series/${object.seriesInstanceUID}/instances/${object.sopInstanceUID}`,
-      }),
-    })),
+    results: results.map(({ archive, ...object }) => {
+      const root = roots.get(archive);
+      const { seriesInstanceUID, sopInstanceUID } = object;
+      const path = `studies/${studyInstanceUID}/series/${seriesInstanceUID}/instances/${sopInstanceUID}`;
+      return { ...object, ...(root !== undefined && { url: `${root}/${path}` }) };
+    }),
     next: next && { ...next, requestedAt: new Date(next.requestedAt).toISOString() },
   };
 }

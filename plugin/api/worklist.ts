@@ -33,7 +33,8 @@ export interface WorklistFilter {
 
 /** A study in the worklist. */
 export interface WorklistRow extends Scoring {
-  results: InstanceReference[];
+  /** With the archive that holds them: the study's own, if they went there. */
+  results: (InstanceReference & { archive: string })[];
   feedback: (Omit<Feedback, 'givenAt'> & { givenAt: string }) | null;
   /** The newest scoring of the study, where it is newer than what is shown: it is on its way, or came to nothing. */
   next: { status: ScoringState; step: string | null; reason: string | null; requestedAt: string } | null;
@@ -67,7 +68,7 @@ export async function worklist(
        from shown_scoring join scoring on scoring.id = shown_scoring.scoring_id ${judged}
        ${where} ${ordered} limit ${limit} offset ${offset})
      select ${scoringColumns}, coalesce((
-         select jsonb_agg(jsonb_build_object('sopInstanceUID', sop_instance_uid,
+         select jsonb_agg(jsonb_build_object('archive', archive, 'sopInstanceUID', sop_instance_uid,
            'seriesInstanceUID', series_instance_uid, 'sopClassUID', sop_class_uid) order by position)
          from result_object
          where scoring_id = scoring.id and scoring.state = 'scored' and role = 'result' and archive = (

@@ -73,9 +73,17 @@ describeWith(['Orthanc', 'storescu'], 'a node beside a real Orthanc', () => {
     const stored = await sopClasses(study);
     expect(stored).toHaveLength(5 + results.length);
     expect(stored.filter((uid) => uid === comprehensive3D)).toHaveLength(1);
-    const pictures = results.filter(({ sopClassUID }) => sopClassUID === secondaryCapture).length;
-    expect(pictures).toBeGreaterThan(0);
-    expect(stored.filter((uid) => uid === secondaryCapture)).toHaveLength(pictures);
+    const pictures = results.filter(({ sopClassUID }) => sopClassUID === secondaryCapture);
+    expect(pictures.length).toBeGreaterThan(0);
+    expect(stored.filter((uid) => uid === secondaryCapture)).toHaveLength(pictures.length);
+    // As the worklist asks for it, and Chromium for pictures.
+    const thumbnail = await fetch(`${node.url}${pictures[0].url}/rendered?viewport=128,128`, {
+      headers: { accept: 'image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8' },
+    });
+    expect([thumbnail.status, thumbnail.headers.get('content-type')]).toEqual([
+      200,
+      expect.stringMatching(/^image\/(png|jpeg)$/),
+    ]);
 
     // That our own results arrived makes no new job.
     await sleep(5000);

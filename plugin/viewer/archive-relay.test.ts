@@ -71,6 +71,17 @@ test('what an archive answers comes as it is, asked with the credentials of the 
   ]);
 });
 
+test.each([
+  ['image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8', 'image/jpeg'],
+  ['image/png', 'image/png'],
+  ['*/*', '*/*'],
+])('a picture that is asked for as %s is asked for as %s', async (accept, accepted) => {
+  await fetch(`${url}/archives/pacs/dicom-web/studies/1.2/series/3/instances/4/rendered`, {
+    headers: { accept },
+  });
+  expect(asked.map((one) => one.accept)).toEqual([accepted]);
+});
+
 test('bulk data is named where browsers can reach it', async () => {
   const answer = await fetch(`${url}/archives/pacs/dicom-web/studies/1.2/metadata`);
   expect(await answer.json()).toEqual([

@@ -35,8 +35,12 @@ export function archiveRelay(archives: ReadonlyMap<string, Archive>): RequestHan
     response.once('close', () => {
       given.abort();
     });
+    const accept = request.get('accept') ?? '*/*';
+    // Of what a browser can show, only the default of rendered pictures (PS3.18 table 8.7.4-1) is asked for: Orthanc
+    // refuses a list.
+    const picture = accept.includes('image/') && request.accepts('image/jpeg');
     const answer = await archive
-      .get(path, request.get('accept') ?? '*/*', given.signal)
+      .get(path, picture ? 'image/jpeg' : accept, given.signal)
       .catch(() => undefined);
     if (given.signal.aborted) return;
     if (!answer || [401, 403, 407].includes(answer.status)) {

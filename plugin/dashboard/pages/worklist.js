@@ -6,6 +6,8 @@ import { newerScoring } from '../newer-scoring.js';
 const pageSize = 50;
 /** Pictures of one study that the list shows. */
 const shownHeatmaps = 3;
+/** Their largest side, in pixels. */
+const thumbnailSide = 128;
 /** SOP class of the heatmaps: Secondary Capture. */
 const secondaryCapture = '1.2.840.10008.5.1.4.1.1.7';
 
@@ -202,7 +204,14 @@ export class WorklistPage {
       <td data-label="Heatmaps" class="thumbnails">
         ${heatmaps
           .slice(0, shownHeatmaps)
-          .map(({ url }, i) => html`<img src="${url}/thumbnail" alt="heatmap ${i + 1}" loading="lazy" />`)}
+          .map(
+            ({ url }, i) =>
+              html`<img
+                src="${url}/rendered?viewport=${thumbnailSide},${thumbnailSide}"
+                alt="heatmap ${i + 1}"
+                loading="lazy"
+              />`,
+          )}
         ${heatmaps.length > shownHeatmaps ? html`<span class="small">${heatmaps.length} in all</span>` : nothing}
       </td>
     </tr>`;
