@@ -1,7 +1,9 @@
-import { appendFile, mkdir, mkdtemp, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { spawnSync } from 'node:child_process';
+import { appendFile, mkdir, mkdtemp, rm, stat, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
+import { lockFolder } from '../inference/folder-lock.ts';
 import { prepare } from '../inference/prepare.ts';
 import { normalise } from '../inference/preprocess.ts';
 import { augment } from './augmentation.ts';
@@ -74,9 +76,22 @@ test('bytes of a writer that was cut short are passed over', async () => {
   const cache = await SliceCache.open(folder);
   expect((await cache.read(cache.slices[1])).pixels[0]).toBe(2);
   await cache.close();
-  await writeFile(join(folder, 'writing'), '');
-  await expect(addSlices(folder, [])).rejects.toThrow('is being written to');
 });
+
+test('one process adds at a time; one that was killed is in nobody’s way', async () => {
+  const lock = await lockFolder(folder);
+  await expect(addSlices(folder, [slice('a', 1)])).rejects.toThrow('another process has this folder open');
+  lock.release();
+  const adding = new URL('slice-cache.ts', import.meta.url).href;
+  const script = `import { addSlices } from '${adding}';
+    await addSlices('${folder}', (async function* () {
+      console.log('adding');
+      process.kill(process.pid, 'SIGKILL');
+    })());`;
+  const { signal, stdout } = spawnSync(process.execPath, ['--input-type=module', '--eval', script]);
+  expect([signal, String(stdout)]).toEqual(['SIGKILL', 'adding\n']);
+  expect(await addSlices(folder, [slice('a', 1)])).toEqual({ added: 1, duplicates: 0 });
+}, 120_000);
 
 async function collect(slices: AsyncIterable<SourceSlice>): Promise<SourceSlice[]> {
   const all = [];

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { mkdir, open, readFile, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readFile, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeAtomically } from '../inference/atomic-file.ts';
+import { lockFolder } from '../inference/folder-lock.ts';
 import { applyMask } from '../inference/prepare.ts';
 import type { InputSlice } from '../inference/preprocess.ts';
 
@@ -111,7 +112,7 @@ export interface AddedSlices {
 /**
  * Adds slices to a cache, which is made if it is not there. Equal pixels are stored once; a slice that its patient
  * has already is not added again, so that an import may be repeated. One writer at a time; throws if another
- * one is at work.
+ * process is at work.
  *
  * @param salt of a new cache's pseudonyms; given where the same studies must have the same ones in several caches
  */
@@ -121,12 +122,8 @@ export async function addSlices(
   salt: string = crypto.randomUUID(),
 ): Promise<AddedSlices> {
   await mkdir(folder, { recursive: true });
-  const lock = join(folder, 'writing');
-  const held = await open(lock, 'wx').catch((error: unknown) => {
-    throw new Error(`${folder} is being written to; if no process does, remove ${lock}`, { cause: error });
-  });
+  const lock = await lockFolder(folder);
   try {
-    await held.close();
     const index = await readIndex(folder).catch(async (error: unknown) => {
       if (await stat(indexPath(folder)).catch(() => undefined)) throw error;
       return { version: 1 as const, salt, slices: [] };
@@ -163,7 +160,7 @@ export async function addSlices(
     await writeAtomically(indexPath(folder), (file) => file.writeFile(json));
     return { added: entries.length - index.slices.length, duplicates };
   } finally {
-    await rm(lock, { force: true });
+    lock.release();
   }
 }
 

@@ -77,8 +77,6 @@ export async function buildDataSet(options: DataSetOptions): Promise<StudyRecord
   };
   enter((await readStudies(manifest)).filter((record) => record.part === part));
   const sources = (await sourcesOf(options)).slice(0, options.first);
-  // Of a process that was killed: whoever calls has the runs' lock.
-  await rm(join(cachePath(folder, part), 'writing'), { force: true });
   for (;;) {
     const records = sources.flatMap((source) => known.get(nameOf(source)) ?? []);
     const wanted = limit - records.filter(({ leftOut }) => leftOut === undefined).length;
