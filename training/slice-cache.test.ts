@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { appendFile, mkdir, mkdtemp, rm, stat, truncate } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
@@ -10,7 +10,7 @@ import { augment } from './augmentation.ts';
 import { Batches, microBatchFor } from './batches.ts';
 import { uniformStream } from './philox.ts';
 import { normalPictures } from './pictures.ts';
-import { addSlices, SliceCache, splitByPatient } from './slice-cache.ts';
+import { addSlices, SliceCache, SliceCacheWriter, splitByPatient } from './slice-cache.ts';
 import type { SourceSlice } from './slice-cache.ts';
 
 let folder: string;
@@ -76,6 +76,43 @@ test('bytes of a writer that was cut short are passed over', async () => {
   const cache = await SliceCache.open(folder);
   expect((await cache.read(cache.slices[1])).pixels[0]).toBe(2);
   await cache.close();
+
+  const index = join(folder, 'index.jsonl');
+  const whole = await readFile(index, 'utf8');
+  await appendFile(index, '{"offset":20,"rows"');
+  const torn = await SliceCache.open(folder);
+  await torn.close();
+  expect(torn.slices).toEqual(cache.slices);
+  await addSlices(folder, [slice('c', 3)]);
+  const lines = (await readFile(index, 'utf8')).split('\n');
+  expect([lines.length, lines.slice(0, 3).join('\n')]).toEqual([5, whole.trimEnd()]);
+  await writeFile(index, lines.with(2, '{"offset":').join('\n'));
+  await expect(SliceCache.open(folder)).rejects.toThrow('index.jsonl, line 3');
+});
+
+test('what is added group by group is read once, and a group that fails leaves nothing', async () => {
+  const writer = await SliceCacheWriter.open(folder);
+  expect(await writer.add([slice('a', 1)])).toEqual({ added: 1, duplicates: 0 });
+  const failing = function* () {
+    yield slice('b', 2);
+    throw new Error('an archive that is away');
+  };
+  await expect(writer.add(failing())).rejects.toThrow('an archive that is away');
+  expect(await writer.add([slice('a', 1), slice('b', 2)])).toEqual({ added: 1, duplicates: 1 });
+  writer.close();
+  const cache = await SliceCache.open(folder);
+  expect(await Promise.all(cache.slices.map((entry) => cache.read(entry)))).toMatchObject([
+    { pixels: slice('a', 1).pixels },
+    { pixels: slice('b', 2).pixels },
+  ]);
+  await cache.close();
+});
+
+test('an older cache is refused', async () => {
+  await writeFile(join(folder, 'index.json'), '{"version":1,"salt":"x","slices":[]}');
+  for (const opened of [SliceCache.open(folder), addSlices(folder, [slice('a', 1)])]) {
+    await expect(opened).rejects.toThrow('is a slice cache of an older form');
+  }
 });
 
 test('one process adds at a time; one that was killed is in nobody’s way', async () => {

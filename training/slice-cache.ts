@@ -10,10 +10,10 @@ import type { InputSlice } from '../inference/preprocess.ts';
 
 /*
  * A slice cache is a folder:
- *   slices.bin   the bytes of all slices, one after the other, each content once
- *   index.json   where each lies, its size, its patient and study
- * Bytes are appended first; the index that names them then replaces the old one as a whole: a cache that was cut
- * short is what it was before.
+ *   slices.bin    the bytes of all slices, one after the other, each content once
+ *   index.jsonl   the salt; then a line a slice: where it lies, its size, its patient and study
+ * Bytes are appended and on the disk before the lines that name them: what was cut short has no line, and a line that
+ * was cut short is none.
  */
 
 const count = z.number().int().nonnegative();
@@ -29,11 +29,10 @@ const entrySchema = z.strictObject({
   study: z.string().min(1),
 });
 
-const indexSchema = z.strictObject({
-  version: z.literal(1),
+const headerSchema = z.strictObject({
+  version: z.literal(2),
   /** Of the pseudonyms; never leaves the folder. */
   salt: z.string().min(1),
-  slices: z.array(entrySchema),
 });
 
 export type CachedSlice = z.infer<typeof entrySchema>;
@@ -44,7 +43,8 @@ export interface SourceSlice extends InputSlice {
   readonly study: string;
 }
 
-const indexPath = (folder: string) => join(folder, 'index.json');
+/** Where a slice cache's index lies: where there is none, nothing was added. */
+export const indexPath = (folder: string): string => join(folder, 'index.jsonl');
 const pixelsPath = (folder: string) => join(folder, 'slices.bin');
 
 /**
@@ -68,7 +68,9 @@ export class SliceCache {
 
   /** Throws if the folder is no cache, or its index names bytes that are not there. */
   static async open(folder: string): Promise<SliceCache> {
-    const { slices } = await readIndex(folder);
+    const index = await readIndex(folder);
+    if (!index) throw new Error(`${folder} is no slice cache: it has no index.jsonl`);
+    const { slices } = index;
     const { size } = await stat(pixelsPath(folder));
     const beyond = slices.find(({ offset, rows, columns }) => offset + rows * columns > size);
     if (beyond) throw new Error(`${pixelsPath(folder)} ends before slice ${beyond.sha256}`);
@@ -110,57 +112,121 @@ export interface AddedSlices {
 }
 
 /**
- * Adds slices to a cache, which is made if it is not there. Equal pixels are stored once; a slice that its patient
- * has already is not added again, so that an import may be repeated. One writer at a time; throws if another
- * process is at work.
- *
- * @param salt of a new cache's pseudonyms; given where the same studies must have the same ones in several caches
+ * A cache that slices are added to. What is there is read once, so that adding takes the same time however large the
+ * cache is.
  */
-export async function addSlices(
-  folder: string,
-  slices: Iterable<SourceSlice> | AsyncIterable<SourceSlice>,
-  salt: string = crypto.randomUUID(),
-): Promise<AddedSlices> {
-  await mkdir(folder, { recursive: true });
-  const lock = await lockFolder(folder);
-  try {
-    const index = await readIndex(folder).catch(async (error: unknown) => {
-      if (await stat(indexPath(folder)).catch(() => undefined)) throw error;
-      return { version: 1 as const, salt, slices: [] };
-    });
-    const stored = new Map(index.slices.map((slice) => [slice.sha256, slice]));
-    const known = new Set(index.slices.map(({ sha256, patient }) => `${sha256} ${patient}`));
-    const entries = [...index.slices];
+export class SliceCacheWriter {
+  readonly #folder: string;
+  readonly #salt: string;
+  readonly #lock: { release(): void };
+  /** Where the index's last whole line ends; undefined where there is no index. */
+  #indexEnd: number | undefined;
+  /** A slice of each content. */
+  readonly #stored = new Map<string, CachedSlice>();
+  /** Contents with their patients. */
+  readonly #known = new Set<string>();
+
+  private constructor(folder: string, salt: string, index: Index | undefined, lock: { release(): void }) {
+    this.#folder = folder;
+    this.#salt = index?.salt ?? salt;
+    this.#indexEnd = index?.end;
+    this.#lock = lock;
+    for (const slice of index?.slices ?? []) this.#enter(slice);
+  }
+
+  /**
+   * Opens a cache, or a folder that becomes one. One writer at a time; throws if another process is at work.
+   *
+   * @param salt of a new cache's pseudonyms; given where the same studies must have the same ones in several caches
+   */
+  static async open(folder: string, salt: string = crypto.randomUUID()): Promise<SliceCacheWriter> {
+    await mkdir(folder, { recursive: true });
+    const lock = await lockFolder(folder);
+    try {
+      return new SliceCacheWriter(folder, salt, await readIndex(folder), lock);
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  }
+
+  /**
+   * Adds slices, all of them or none. Equal pixels are stored once; a slice that its patient has already is not added
+   * again, so that an import may be repeated.
+   */
+  async add(slices: Iterable<SourceSlice> | AsyncIterable<SourceSlice>): Promise<AddedSlices> {
+    const entries: CachedSlice[] = [];
+    const stored = new Map<string, CachedSlice>();
+    const known = new Set<string>();
     let duplicates = 0;
     {
-      await using file = await open(pixelsPath(folder), 'a');
+      await using file = await open(pixelsPath(this.#folder), 'a');
       let { size: end } = await file.stat();
       for await (const slice of slices) {
         const { pixels, rows, columns } = applyMask(slice);
         const sha256 = hash(pixels);
-        const { patient: of, study } = pseudonyms(index.salt, slice);
-        if (known.has(`${sha256} ${of}`)) {
+        const { patient, study } = pseudonyms(this.#salt, slice);
+        const content = contentOf({ sha256, patient });
+        if (known.has(content) || this.#known.has(content)) {
           duplicates += 1;
           continue;
         }
-        known.add(`${sha256} ${of}`);
-        const same = stored.get(sha256);
+        known.add(content);
+        const same = stored.get(sha256) ?? this.#stored.get(sha256);
         const offset = same?.rows === rows ? same.offset : end;
         if (offset === end) {
           await file.writeFile(pixels);
           end += pixels.length;
         }
-        const entry = { offset, rows, columns, sha256, patient: of, study };
+        const entry = { offset, rows, columns, sha256, patient, study };
         stored.set(sha256, entry);
         entries.push(entry);
       }
       await file.sync();
     }
-    const json = JSON.stringify({ ...index, slices: entries });
-    await writeAtomically(indexPath(folder), (file) => file.writeFile(json));
-    return { added: entries.length - index.slices.length, duplicates };
+    await this.#append(entries);
+    for (const entry of entries) this.#enter(entry);
+    return { added: entries.length, duplicates };
+  }
+
+  close(): void {
+    this.#lock.release();
+  }
+
+  async #append(entries: readonly CachedSlice[]): Promise<void> {
+    const path = indexPath(this.#folder);
+    const header = { version: 2, salt: this.#salt } satisfies z.infer<typeof headerSchema>;
+    const lines = this.#indexEnd === undefined ? [header, ...entries] : entries;
+    const bytes = Buffer.from(lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    if (this.#indexEnd === undefined) await writeAtomically(path, (file) => file.writeFile(bytes));
+    else {
+      await using file = await open(path, 'r+');
+      await file.truncate(this.#indexEnd);
+      await file.write(bytes, 0, bytes.length, this.#indexEnd);
+      await file.sync();
+    }
+    this.#indexEnd = (this.#indexEnd ?? 0) + bytes.length;
+  }
+
+  #enter(slice: CachedSlice): void {
+    this.#stored.set(slice.sha256, slice);
+    this.#known.add(contentOf(slice));
+  }
+}
+
+const contentOf = ({ sha256, patient }: Pick<CachedSlice, 'sha256' | 'patient'>) => `${sha256} ${patient}`;
+
+/** Adds slices to a cache, which is made if it is not there: see `SliceCacheWriter`. */
+export async function addSlices(
+  folder: string,
+  slices: Iterable<SourceSlice> | AsyncIterable<SourceSlice>,
+  salt?: string,
+): Promise<AddedSlices> {
+  const writer = await SliceCacheWriter.open(folder, salt);
+  try {
+    return await writer.add(slices);
   } finally {
-    lock.release();
+    writer.close();
   }
 }
 
@@ -201,13 +267,44 @@ export function splitByPatient(
   return { train, heldOut };
 }
 
-async function readIndex(folder: string): Promise<z.infer<typeof indexSchema>> {
-  const text = await readFile(indexPath(folder), 'utf8').catch((error: unknown) => {
-    throw new Error(`${folder} is no slice cache: it has no readable index.json`, { cause: error });
+interface Index extends z.infer<typeof headerSchema> {
+  readonly slices: readonly CachedSlice[];
+  /** Bytes up to the end of the last whole line. */
+  readonly end: number;
+}
+
+/** The index of a cache, or undefined where there is none. Throws if it is damaged, or of an older form. */
+async function readIndex(folder: string): Promise<Index | undefined> {
+  const path = indexPath(folder);
+  const bytes = await readFile(path).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    return undefined;
   });
-  const parsed = indexSchema.safeParse(JSON.parse(text));
-  if (!parsed.success) throw new Error(`${indexPath(folder)}: ${z.prettifyError(parsed.error)}`);
-  return parsed.data;
+  if (!bytes) {
+    const older = await stat(join(folder, 'index.json')).catch(() => undefined);
+    if (!older) return undefined;
+    throw new Error(`${folder} is a slice cache of an older form: remove it, and make it anew`);
+  }
+  const end = bytes.lastIndexOf('\n') + 1;
+  const lines = bytes.toString('utf8', 0, end).split('\n').slice(0, -1);
+  const parse = <T extends z.ZodType>(schema: T, i: number): z.infer<T> => {
+    const parsed = schema.safeParse(jsonOrNothing(lines[i]));
+    if (parsed.success) return parsed.data;
+    throw new Error(`${path}, line ${i + 1}: ${z.prettifyError(parsed.error)}`);
+  };
+  return {
+    ...parse(headerSchema, 0),
+    slices: Array.from({ length: lines.length - 1 }, (_, i) => parse(entrySchema, i + 1)),
+    end,
+  };
+}
+
+function jsonOrNothing(line: string | undefined): unknown {
+  try {
+    return JSON.parse(line ?? '');
+  } catch {
+    return undefined;
+  }
 }
 
 function hash(content: string | Uint8Array): string {

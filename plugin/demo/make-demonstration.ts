@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Bundle } from '../../inference/bundle/schema.ts';
 import { batchesPerEpoch } from '../../training/batches.ts';
 import { pretrain } from '../../training/pretrain.ts';
-import { addSlices, SliceCache } from '../../training/slice-cache.ts';
+import { addSlices, indexPath, SliceCache } from '../../training/slice-cache.ts';
 import type { CachedSlice, PatientSplit, SourceSlice } from '../../training/slice-cache.ts';
 import { trainQfae } from '../../training/train-qfae.ts';
 import { stepReport } from '../cli/step-report.ts';
@@ -68,7 +68,7 @@ export async function makeDemonstration(
 
 /** Writes the slice cache if it is not there. */
 async function cacheStudies(demonstration: Demonstration, folder: string): Promise<PatientSplit> {
-  if (!existsSync(join(folder, 'index.json'))) {
+  if (!existsSync(indexPath(folder))) {
     // The identifiers are public, or seeds: a fixed salt makes the same cache, and so the same bundle.
     await addSlices(folder, slicesOf(demonstration), demonstration.name);
   }

@@ -7,7 +7,7 @@ import { DicomError } from '../../dicom/reading/dicom-error.ts';
 import { numberOf, stringOf } from '../../dicom/reading/attribute.ts';
 import type { Profile } from '../../inference/bundle/profiles.ts';
 import { picturesIn, readGreyPicture } from '../../training/pictures.ts';
-import { addSlices, pseudonyms } from '../../training/slice-cache.ts';
+import { pseudonyms, SliceCacheWriter } from '../../training/slice-cache.ts';
 import type { SourceSlice } from '../../training/slice-cache.ts';
 import type { Archive } from '../archive/archive.ts';
 import { candidateSeries, presentSeries } from '../scoring/candidate-series.ts';
@@ -77,6 +77,8 @@ export async function buildDataSet(options: DataSetOptions): Promise<StudyRecord
   };
   enter((await readStudies(manifest)).filter((record) => record.part === part));
   const sources = (await sourcesOf(options)).slice(0, options.first);
+  using opened = new DisposableStack();
+  let cache: SliceCacheWriter | undefined;
   for (;;) {
     const records = sources.flatMap((source) => known.get(nameOf(source)) ?? []);
     const wanted = limit - records.filter(({ leftOut }) => leftOut === undefined).length;
@@ -87,7 +89,10 @@ export async function buildDataSet(options: DataSetOptions): Promise<StudyRecord
       group.push(record);
       options.onStudy?.(record, records.length + group.length, records.length + waiting.length);
     });
-    await addSlices(cachePath(folder, part), slices, options.salt);
+    cache ??= opened.adopt(await SliceCacheWriter.open(cachePath(folder, part), options.salt), (cache) => {
+      cache.close();
+    });
+    await cache.add(slices);
     await appendStudies(manifest, group);
     enter(group);
     signal?.throwIfAborted();
