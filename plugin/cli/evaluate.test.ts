@@ -144,7 +144,11 @@ describe('qfae evaluate', () => {
   test('two folders and a folder of masks; a mask of another size is refused', async () => {
     const test = join(folder, 'bmad', 'test');
     const two = ['--normal', join(test, 'good', 'img'), '--abnormal', join(test, 'Ungood', 'img'), '--json'];
-    const plain = JSON.parse((await evaluate(...two)).stdout) as object;
+    const { stdout, stderr } = await evaluate(...two);
+    expect(stderr.match(/img: each of \d+ pictures counts as a patient of its own/g)).toEqual(
+      Array(2).fill(`img: each of ${COUNT} pictures counts as a patient of its own`),
+    );
+    const plain = JSON.parse(stdout) as object;
     expect(plain).toMatchObject({
       pixel: null,
       patients: 2 * COUNT,

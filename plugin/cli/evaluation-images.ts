@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import sharp from 'sharp';
 import { isPicture } from '../../training/pictures.ts';
+import { tellOwnPatients } from './own-patients.ts';
 
 /** A picture with a known answer. */
 export interface EvaluationImage {
@@ -20,7 +21,7 @@ export type PatientRule = RegExp | 'folder' | undefined;
 /**
  * The pictures of a folder, in the order of their names. If the folder has a folder `img` (as BMAD has it), they
  * are those in there, and masks lie beside it in `label` or `anomaly_mask`; otherwise masks are in `masks`. A mask
- * has the file name of its picture.
+ * has the file name of its picture. Without a patient rule it is said on stderr that each is a patient of its own.
  *
  * @throws Error if there is no picture, a file's name does not fit the patient rule, or a mask has another size
  *   than its picture.
@@ -37,6 +38,7 @@ export async function evaluationImages(
   const maskFolder = masks ?? (bmad ? beside : undefined);
   const names = (await readdir(images, { recursive: true })).filter(isPicture).sort();
   if (names.length === 0) throw new Error(`${images} holds no PNG or JPEG picture`);
+  if (patient === undefined) tellOwnPatients(images, names.length, '--patient EXPRESSION');
   const found = names.map((name) => {
     const mask = maskFolder === undefined ? undefined : join(maskFolder, name);
     return {

@@ -4,6 +4,7 @@ import { DicomPool } from '../../dicom/pool.ts';
 import { executionProviders } from '../../inference/execution-provider.ts';
 import type { ExecutionProvider } from '../../inference/execution-provider.ts';
 import { chooseRuntime } from '../../inference/provider-choice.ts';
+import { picturesIn } from '../../training/pictures.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { ensureShippedBundles } from '../data-folder/shipped-bundles.ts';
 import { studiesJudged } from '../feedback/feedback.ts';
@@ -18,8 +19,9 @@ import type { RunResult } from '../retraining/run-folder.ts';
 import { loadSettings } from '../settings.ts';
 import { fraction, profileName, wholeNumber } from './arguments.ts';
 import { withNodeOrDatabase } from './node-or-database.ts';
+import { tellOwnPatients } from './own-patients.ts';
 import { printJson } from './print-json.ts';
-import { microBatchOption } from './run-options.ts';
+import { microBatchOption, PATIENT_PATTERN } from './run-options.ts';
 import { stepReport } from './step-report.ts';
 import { stopSignal } from './stop-signal.ts';
 
@@ -159,6 +161,7 @@ async function run(options: RetrainOptions, request: RetrainingRequest | undefin
         if (json) printJson({ type: 'plan', ...plan });
       },
     };
+    if (request !== undefined) await tellPatients(request);
     if (options.dryRun) {
       const chosen = await chooseStudies(request!, await choiceContext(archives.sources));
       const tried = { ...context, onStep: () => undefined };
@@ -184,6 +187,15 @@ async function run(options: RetrainOptions, request: RetrainingRequest | undefin
   } finally {
     await pool.close();
     await archives.close();
+  }
+}
+
+/** Says where no pattern tells whose the pictures of a folder are. */
+async function tellPatients({ normal, abnormal }: RetrainingRequest): Promise<void> {
+  for (const { folder, patientPattern } of [normal, ...(abnormal ? [abnormal] : [])]) {
+    if (folder === undefined || patientPattern !== undefined) continue;
+    const pictures = await picturesIn(folder);
+    if (pictures.length > 0) tellOwnPatients(folder, pictures.length, PATIENT_PATTERN);
   }
 }
 

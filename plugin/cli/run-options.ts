@@ -4,6 +4,7 @@ import type { ExecutionProvider } from '../../inference/execution-provider.ts';
 import { normalPictures } from '../../training/pictures.ts';
 import { addSlices } from '../../training/slice-cache.ts';
 import { regularExpression, wholeNumber } from './arguments.ts';
+import { tellOwnPatients } from './own-patients.ts';
 
 /** What `train` and `pretrain` are both told. */
 export interface RunOptions {
@@ -54,6 +55,9 @@ export function noVerticalFlipOption(): Option {
   return new Option('--no-vertical-flip', 'for what is never upside down');
 }
 
+/** The option of training by which names of pictures tell their patients. */
+export const PATIENT_PATTERN = '--patient-pattern REGEX';
+
 export function patientPatternOption(): Option {
   return new Option(
     '--patient-pattern <regex>',
@@ -67,10 +71,11 @@ export async function addPictures(options: {
   pictures?: string;
   patientPattern?: RegExp;
 }): Promise<void> {
-  if (options.pictures === undefined) return;
-  const pictures = normalPictures(options.pictures, options.patientPattern);
-  const { added, duplicates } = await addSlices(options.cache, pictures);
-  console.error(`${added} slices added to ${options.cache}, ${duplicates} were there`);
+  const { cache, pictures: folder, patientPattern } = options;
+  if (folder === undefined) return;
+  const { added, duplicates } = await addSlices(cache, normalPictures(folder, patientPattern));
+  console.error(`${added} slices added to ${cache}, ${duplicates} were there`);
+  if (!patientPattern) tellOwnPatients(folder, added + duplicates, PATIENT_PATTERN);
 }
 
 /** What a dry run says of a run's time. */
