@@ -42,6 +42,7 @@ export class BatchLimit {
 const OUT_OF_MEMORY =
   /Failed to allocate memory|Arena ran out of memory|bad_alloc|out of memory|_ALLOC_FAILED|OUT_OF_(DEVICE|HOST)_MEMORY|\[Invalid Buffer|exceeds the max buffer size|exceeding maxStorageBufferBindingSize/i;
 
+/** Whether a run of a model failed because memory did not suffice. */
 export function isOutOfMemory(error: unknown): error is Error {
   return error instanceof Error && OUT_OF_MEMORY.test(error.message);
 }

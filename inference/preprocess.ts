@@ -22,6 +22,8 @@ export interface Normalisation {
   readonly std: number;
 }
 
+const { floor, fround } = Math;
+
 const CHANNELS = 3;
 
 /**
@@ -51,7 +53,7 @@ export function resize({ pixels, rows, columns }: InputSlice, size: number): Uin
     for (let column = 0; column < size; column++) {
       let sum = 0;
       for (let i = 0; i < weights.length; i++) sum += weights[i] * narrowed[(start + i) * size + column];
-      resized[row * size + column] = roundHalfToEven(Math.fround(sum));
+      resized[row * size + column] = roundHalfToEven(fround(sum));
     }
   }
   return resized;
@@ -62,7 +64,7 @@ export function normalise(pixels: Uint8Array, { mean, std }: Normalisation, targ
   if (target.length !== CHANNELS * pixels.length) {
     throw new Error(`${pixels.length} pixels in 3 channels do not fill ${target.length} values`);
   }
-  const table = Float32Array.from({ length: 256 }, (_, byte) => (Math.fround(byte / 255) - mean) / std);
+  const table = Float32Array.from({ length: 256 }, (_, byte) => (fround(byte / 255) - mean) / std);
   for (let i = 0; i < pixels.length; i++) target[i] = table[pixels[i]];
   target.copyWithin(pixels.length, 0, pixels.length);
   target.copyWithin(2 * pixels.length, 0, pixels.length);
@@ -85,8 +87,8 @@ export function gridToSlice({ rows, columns }: Pick<InputSlice, 'rows' | 'column
 
 /** As IEEE 754 and OpenCV round. */
 export function roundHalfToEven(value: number): number {
-  const floor = Math.floor(value);
-  const fraction = value - floor;
-  if (fraction !== 0.5) return Math.round(value);
-  return floor % 2 === 0 ? floor : floor + 1;
+  const below = floor(value);
+  const fraction = value - below;
+  if (fraction === 0.5) return below % 2 === 0 ? below : below + 1;
+  return fraction < 0.5 ? below : below + 1;
 }

@@ -150,6 +150,7 @@ function applyToPlanes(matrix: Matrix, values: ArrayLike<number>, count: number)
   return result;
 }
 
+/** The transposed matrix, a copy. */
 export function transpose({ rows, columns, values }: Matrix): Matrix {
   return {
     rows: columns,

@@ -1,4 +1,4 @@
-import { resize } from '../inference/preprocess.ts';
+import { resize, roundHalfToEven } from '../inference/preprocess.ts';
 
 const { exp, floor, fround, log, max, min, PI, cos, sin, sqrt, trunc } = Math;
 
@@ -130,11 +130,4 @@ function blend(pixels: Uint8Array, factor: number, constant: number): Uint8Array
 
 function uniform(random: () => number, low: number, high: number): number {
   return low + (high - low) * random();
-}
-
-function roundHalfToEven(value: number): number {
-  const below = floor(value);
-  const fraction = value - below;
-  if (fraction === 0.5) return below % 2 === 0 ? below : below + 1;
-  return fraction < 0.5 ? below : below + 1;
 }

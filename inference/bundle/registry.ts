@@ -1,10 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import { writeAtomically } from '../atomic-file.ts';
+import { hashFile } from '../file-hash.ts';
 import type { MountedWeights } from '../model/parameters.ts';
 import { openSafetensors, writeSafetensors } from '../safetensors.ts';
 import type { TensorValues } from '../safetensors.ts';
@@ -22,6 +21,7 @@ import type { Bundle, BundleWeights, Manifest } from './schema.ts';
 
 const ID = /^([a-z0-9-]+)@[0-9a-f]{12}$/;
 
+/** Where a registry's weights lie. */
 export const weightsFolder = (root: string) => join(root, 'weights');
 
 /** The ID that these bytes of a `bundle.json` have. */
@@ -237,12 +237,6 @@ async function expectSize(root: string, sha256: string, bytes: number): Promise<
   if (file.size !== bytes) {
     throw new Error(`weights ${sha256} are damaged: ${file.size} bytes instead of ${bytes}`);
   }
-}
-
-async function hashFile(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(path), hash);
-  return hash.digest('hex');
 }
 
 /** Throws every error but that what was looked for does not exist. */

@@ -1,9 +1,10 @@
 import { open } from 'node:fs/promises';
+import { hashFile } from '../file-hash.ts';
 import { openSafetensors } from '../safetensors.ts';
 import { safetensorsState } from './tensor.ts';
 import type { LazyTensor, StateDictionary } from './tensor.ts';
 import { checkHead } from './checkpoint-shape.ts';
-import { hashFile, storeWeights } from './store.ts';
+import { storeWeights } from './store.ts';
 import type { Origin, StoredWeights } from './store.ts';
 import { readTorchFile } from './torch-file.ts';
 import { toTimmNames } from './vit-names.ts';

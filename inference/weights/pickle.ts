@@ -241,10 +241,12 @@ class PickleReader {
   }
 }
 
+/** Whether an unpickled value is a tuple. */
 export function isTuple(value: PickleValue): value is PickleTuple {
   return Array.isArray(value);
 }
 
+/** Whether an unpickled value is what the rules made of a name, a call or a persistent ID. */
 export function isObject(value: PickleValue): value is PickleObject {
   return typeof value === 'object' && value !== null && 'kind' in value;
 }

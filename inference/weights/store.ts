@@ -1,11 +1,10 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import { writeAtomically } from '../atomic-file.ts';
 import { weightsFolder } from '../bundle/registry.ts';
+import { hashFile } from '../file-hash.ts';
 import { streamSafetensors } from '../safetensors.ts';
 import type { StateDictionary } from './tensor.ts';
 
@@ -120,11 +119,4 @@ async function readRecord(root: string, hash: string): Promise<StoredWeights | u
   } catch (error) {
     throw new Error(`${path} is not a record of weights`, { cause: error });
   }
-}
-
-/** The SHA-256 of a file, in hexadecimal. */
-export async function hashFile(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(path), hash);
-  return hash.digest('hex');
 }

@@ -45,7 +45,9 @@ export interface DataSetOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Where a run's manifest lies. */
 export const manifestPath = (folder: string) => join(folder, 'studies.jsonl');
+/** Where the slice cache of a part lies in a run's folder. */
 export const cachePath = (folder: string, part: StudyRecord['part']) => join(folder, `${part}-slices`);
 
 /** A study that is to be brought into the cache. */

@@ -89,6 +89,7 @@ export async function runResult(folder: string): Promise<RunResult | undefined> 
   return text === undefined ? undefined : runResultSchema.parse(JSON.parse(text));
 }
 
+/** Writes what came of a run, which is then at its end. */
 export async function writeRunResult(folder: string, result: RunResult): Promise<void> {
   await writeAtomically(join(folder, 'result.json'), (file) => file.writeFile(JSON.stringify(result)));
 }

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import type { ReadableStream } from 'node:stream/web';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fetch, type Response } from 'undici';
-import { hashFile } from '../../inference/weights/store.ts';
+import { hashFile } from '../../inference/file-hash.ts';
 import { http1Agent } from '../http/http1-agent.ts';
 
 /** A file as its server describes it before it is fetched. */
