@@ -37,7 +37,7 @@ export function slicePictures({ database, settings, archives, pool, shown }: Api
   /** The file that holds the slice. */
   const fileOf = async ({ row, slice }: FoundSlice): Promise<string> => {
     const archive = archives.get(row.archive);
-    const series = row.subject?.seriesInstanceUID;
+    const series = row.selection?.seriesInstanceUID ?? row.subject?.seriesInstanceUID;
     if (!archive || series === undefined)
       throw new Problem(404, `archive ${row.archive} is not in the settings`);
     const file = await shown

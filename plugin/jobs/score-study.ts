@@ -322,11 +322,12 @@ class StudyScoring {
   async #plan(sources: InstanceReference[]): Promise<Plan | { rule: string | null; reason: string }> {
     const { database, settings, nodeBundles } = this.#context;
     const { rules } = await ruleBook(database);
-    const { archive, sourceAETitle, rule, bundle } = this.#scoring;
+    const { archive, sourceAETitle, rule, bundle, selection } = this.#scoring;
     const study = lookAtStudies(rules)
       ? await studyAttributes(database, this.#archive, this.#scoring, sources)
       : { archive, sourceAETitle, series: [] };
-    if (study.series.length > 0) {
+    // What an earlier attempt chose stays: it may be delivered without being chosen again.
+    if (study.series.length > 0 && selection === null) {
       await updateScoring(database, this.#run, { subject: subjectOf(study.series[0].dataset) });
     }
     const promoted = (await nodeBundles?.follow(settings.bundle)) ?? settings.bundle;

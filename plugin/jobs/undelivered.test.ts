@@ -20,7 +20,10 @@ test('a result waits for an archive that is away, also beyond the end of the pro
   await archive.stop();
   const data = join(folder, 'data');
   mkdirSync(data);
-  writeFileSync(join(data, 'rules.yaml'), 'rules:\n  - name: all\n    to: [local, away]\n');
+  writeFileSync(
+    join(data, 'rules.yaml'),
+    'rules:\n  - name: all\n    study: { ModalitiesInStudy: CT }\n    to: [local, away]\n',
+  );
   const environment = {
     ...quiet,
     QFAE_DATA: data,
@@ -28,12 +31,14 @@ test('a result waits for an archive that is away, also beyond the end of the pro
   };
   let node = await startNodeProcess(environment);
   try {
-    const series = await writeCTSeries(join(folder, 'ct'), {
-      name: 'Waits',
-      slices: 2,
-      rows: 64,
-      columns: 64,
-    });
+    // The series with more slices is scored: the one that comes last.
+    const write = (seriesNumber: number, slices: number) =>
+      writeCTSeries(join(folder, `${seriesNumber} ${slices}`), {
+        ...{ name: 'Waits', seriesNumber, slices, rows: 64, columns: 64 },
+      });
+    const uidOf = async (number: number) => (await write(number, 1))[0].seriesInstanceUID;
+    const [first, last] = (await uidOf(1)) < (await uidOf(2)) ? [1, 2] : [2, 1];
+    const series = [...(await write(first, 2)), ...(await write(last, 4))];
     const study = series[0].studyInstanceUID;
     const sent = await stow(
       node.dicomWebUrl,
@@ -48,7 +53,8 @@ test('a result waits for an archive that is away, also beyond the end of the pro
     await node.stop('SIGKILL');
     node = await startNodeProcess(environment);
     archive = await startNodeProcess(away);
-    const { results } = await scoredStudy(node.url, study, ({ status }) => status === 'scored', 240);
+    const { results, subject } = await scoredStudy(node.url, study, ({ status }) => status === 'scored', 240);
+    expect(subject?.seriesInstanceUID).toBe(series.at(-1)!.seriesInstanceUID);
     expect(chosen + chosenIn(node)).toBe(1);
     const found = await fetch(`${archive.dicomWebUrl}/studies/${study}/instances`);
     expect(await found.json()).toHaveLength(results.length);
