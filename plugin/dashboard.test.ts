@@ -104,7 +104,9 @@ describeWith(['chromium'], 'the dashboard, in Chromium', () => {
   }, 900_000);
 
   test('lists studies by anomaly, by filters, by keys', async () => {
-    const { studyInstanceUID } = await send('Listed', { StudyDescription: 'Another head' });
+    const { studyInstanceUID } = await send('Listed', {
+      ...{ StudyDescription: 'Another head', PixelSpacing: [2, 1] },
+    });
     listed = studyInstanceUID;
     await open('', 'Worklist');
     await page.getByText('2 studies').waitFor();
@@ -129,6 +131,8 @@ describeWith(['chromium'], 'the dashboard, in Chromium', () => {
     await page.getByRole('heading', { name: 'Slice 2 of 4' }).waitFor();
     await page.locator('.pictures[aria-busy=false]').waitFor();
     expect(await page.evaluate("document.querySelector('#slice').width")).toBe(96);
+    const { width, height } = (await page.locator('#slice').boundingBox())!;
+    expect(height / width).toBeCloseTo(2, 1); // its pixels are as high as two are wide
     await page.getByRole('slider', { name: 'Opacity' }).fill('1');
     await page.getByRole('slider', { name: 'Shown from' }).fill('0');
     const withMap = await pixelsOf('#slice');

@@ -1,4 +1,6 @@
 import sharp from 'sharp';
+import { frameAttributes } from '../../dicom/functional-groups.ts';
+import { pixelAspectRatio } from '../../dicom/pixel-aspect-ratio.ts';
 import { heatmapOverlay } from '../../dicom/sc/heatmap-overlay.ts';
 import { openBundle } from '../../inference/bundle/registry.ts';
 import { calibrationOf } from '../../inference/bundle/schema.ts';
@@ -54,17 +56,20 @@ export function slicePictures({ database, settings, archives, pool, shown }: Api
     if (!kept) throw new Problem(404, 'the anomaly maps of this study are not kept any more');
     return kept;
   };
-  /** The slice with its heatmap, as the Secondary Capture shows it: a PNG file. */
+  /** The slice with its heatmap, as viewers show the Secondary Capture: a PNG file with square pixels. */
   const heatmapOf = async (found: FoundSlice): Promise<Buffer> => {
     const { frame, score } = found.slice;
     const kept = await keptMapOf(found);
     const bundle = await openBundle(settings.data, found.row.bundle ?? '').catch((error: unknown) => {
       throw new Problem(404, (error as Error).message);
     });
-    const grey = await pool.readSlice(await fileOf(found), frame, { colour: 'luma' });
+    const file = await fileOf(found);
+    const grey = await pool.readSlice(file, frame, { colour: 'luma' });
+    const aspect = pixelAspectRatio(frameAttributes((await pool.readHeader(file)).dataset, frame));
     const heatmap = await heatmapFrom(kept, grey, calibrationOf(bundle).mapThreshold);
     const { pixels, columns: width, rows: height } = heatmapOverlay(heatmap, score, bundle.title);
     return sharp(pixels, { raw: { width, height, channels: 3 } })
+      .resize({ width, height: Math.max(1, Math.round(height * aspect)), fit: 'fill' })
       .png()
       .toBuffer();
   };

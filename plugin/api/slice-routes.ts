@@ -1,7 +1,9 @@
 import type { Response } from 'express';
 import { z } from 'zod';
 import { ValueHistogram } from '../../dicom/decoding/value-histogram.ts';
+import type { DicomJson } from '../../dicom/dicom-json.ts';
 import { frameAttributes } from '../../dicom/functional-groups.ts';
+import { pixelAspectRatio } from '../../dicom/pixel-aspect-ratio.ts';
 import { DicomError } from '../../dicom/reading/dicom-error.ts';
 import { numberOf } from '../../dicom/reading/attribute.ts';
 import {
@@ -29,6 +31,8 @@ const sliceSchema = answerSchema(
     ...sliceFields,
     /** 2×3 affine from the grid of map and reconstruction to the slice; null where these are not kept any more. */
     gridToSlice: z.array(z.number()).length(6).nullable(),
+    /** The height of its pixels in widths of theirs. */
+    pixelAspectRatio: z.number(),
     /** Its window and the range of its values, after the modality LUT; null for a picture in colour. */
     window: z
       .object({ center: z.number(), width: z.number(), lowest: z.number(), highest: z.number() })
@@ -82,10 +86,12 @@ export function sliceRoutes(context: ApiContext): Route[] {
         const kept = await readKeptMap(database, found.row.id, found.index);
         const file = await fileOf(found);
         const { frame } = found.slice;
+        const attributes = frameAttributes((await pool.readHeader(file)).dataset, frame);
         return {
           ...found.slice,
           gridToSlice: kept ? [...kept.gridToSlice] : null,
-          window: await readWindow(pool, file, frame),
+          pixelAspectRatio: pixelAspectRatio(attributes),
+          window: await readWindow(pool, file, frame, attributes),
         };
       },
     }),
@@ -166,7 +172,7 @@ function sendPicture(response: Response, png: Uint8Array): void {
 }
 
 /** The first window of a frame, else what most of its values are within. */
-async function readWindow(pool: ApiContext['pool'], file: string, frame: number) {
+async function readWindow(pool: ApiContext['pool'], file: string, frame: number, attributes: DicomJson) {
   const histogram = new ValueHistogram();
   try {
     histogram.add(await pool.readHistogram(file, frame));
@@ -174,7 +180,6 @@ async function readWindow(pool: ApiContext['pool'], file: string, frame: number)
     if (error instanceof DicomError && error.reason === 'colour') return null;
     throw error;
   }
-  const attributes = frameAttributes((await pool.readHeader(file)).dataset, frame);
   const at = (percent: number) => histogram.percentile(percent) ?? 0;
   const [low, high] = windowPercentiles.map(at);
   return {

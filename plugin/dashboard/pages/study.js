@@ -452,6 +452,9 @@ export class StudyPage {
       return;
     }
     const { slice, image, map, reconstruction } = this.#drawn;
+    for (const one of [canvas, beside]) {
+      one.style.setProperty('--aspect', image.width / (image.height * slice.pixelAspectRatio));
+    }
     drawHeatmap(canvas, image, {
       map: this.#heatmap ? map : undefined,
       gridToSlice: slice.gridToSlice,
