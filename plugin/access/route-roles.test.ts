@@ -33,6 +33,7 @@ beforeAll(async () => {
   context = {
     settings,
     authentication: true,
+    archives: new Map(),
     identify: identifier({ settings }),
     limits: settings.limits,
     deletion: true,
