@@ -9,7 +9,9 @@ import {
   manifestID,
   openBundle,
   promote,
+  promoteAfter,
   promotedBundle,
+  promotionHistory,
   readBundle,
 } from './registry.ts';
 import type { Bundle, Manifest } from './schema.ts';
@@ -122,6 +124,15 @@ describe('references', () => {
     expect((await listBundles(root)).map(({ bundle: { id }, promoted }) => [id, promoted])).toEqual(
       [bundle.id, other.id].sort().map((id) => [id, id === other.id]),
     );
+  });
+
+  test('of candidates that were compared with the same bundle one is promoted', async () => {
+    const others = await Promise.all(
+      ['another', 'a third'].map((title) => addBundle(root, manifest({ title }))),
+    );
+    const promoted = await Promise.all(others.map(({ id }) => promoteAfter(root, id, bundle.id)));
+    expect(promoted.sort()).toEqual([false, true]);
+    expect(await promotionHistory(root, 'untrained')).toHaveLength(2);
   });
 
   test('what is not there is named, and so is what there is', async () => {

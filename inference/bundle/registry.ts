@@ -1,9 +1,11 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { writeAtomically } from '../atomic-file.ts';
 import { hashFile } from '../file-hash.ts';
+import { FolderLockedError, lockFolder } from '../folder-lock.ts';
 import type { MountedWeights } from '../model/parameters.ts';
 import { openSafetensors, writeSafetensors } from '../safetensors.ts';
 import type { TensorValues } from '../safetensors.ts';
@@ -18,6 +20,9 @@ import type { Bundle, BundleWeights, Manifest } from './schema.ts';
  *                                  the profile, and a rollback takes it away
  * All of them appear complete or not at all.
  */
+
+/** How long it is waited for another promotion to end: it takes no time. */
+const lockMs = 30_000;
 
 const ID = /^([a-z0-9-]+)@[0-9a-f]{12}$/;
 
@@ -112,9 +117,32 @@ export async function promote(root: string, reference: string): Promise<Bundle> 
   const bundle = await openBundle(root, reference);
   calibrationOf(bundle);
   const profile = bundle.profile.name;
-  const history = await promotionHistory(root, profile);
-  if (history.at(-1) !== bundle.id) await writeHistory(root, profile, [...history, bundle.id]);
+  await alone(root, async () => {
+    const history = await promotionHistory(root, profile);
+    if (history.at(-1) !== bundle.id) await writeHistory(root, profile, [...history, bundle.id]);
+  });
   return bundle;
+}
+
+/**
+ * Promotes a bundle if `present` scores for its profile still, or nothing where that is undefined. Returns whether the
+ * bundle scores then. Throws if it is not calibrated.
+ */
+export async function promoteAfter(
+  root: string,
+  reference: string,
+  present: string | undefined,
+): Promise<boolean> {
+  const bundle = await openBundle(root, reference);
+  calibrationOf(bundle);
+  const profile = bundle.profile.name;
+  return alone(root, async () => {
+    const history = await promotionHistory(root, profile);
+    if (history.at(-1) === bundle.id) return true;
+    if (history.at(-1) !== present) return false;
+    await writeHistory(root, profile, [...history, bundle.id]);
+    return true;
+  });
 }
 
 /**
@@ -123,14 +151,38 @@ export async function promote(root: string, reference: string): Promise<Bundle> 
  */
 export async function rollback(root: string, profile: string): Promise<Bundle> {
   const ids = await bundleIDs(root);
-  const history = await promotionHistory(root, profile);
-  const present = history.at(-1);
-  const earlier = history.filter((id) => id !== present && ids.includes(id));
-  if (earlier.length === 0)
-    throw new Error(`no bundle was promoted for ${profile} before ${present ?? 'now'}`);
-  const bundle = await readBundle(root, earlier.at(-1)!);
-  await writeHistory(root, profile, earlier);
-  return bundle;
+  return alone(root, async () => {
+    const history = await promotionHistory(root, profile);
+    const present = history.at(-1);
+    const earlier = history.filter((id) => id !== present && ids.includes(id));
+    if (earlier.length === 0)
+      throw new Error(`no bundle was promoted for ${profile} before ${present ?? 'now'}`);
+    const bundle = await readBundle(root, earlier.at(-1)!);
+    await writeHistory(root, profile, earlier);
+    return bundle;
+  });
+}
+
+/** Does what nobody else may do in this registry at the same time, in this process or in another. */
+async function alone<T>(root: string, work: () => Promise<T>): Promise<T> {
+  const folder = join(root, 'bundles');
+  await mkdir(folder, { recursive: true });
+  const deadline = Date.now() + lockMs;
+  for (;;) {
+    const lock = await lockFolder(folder).catch((error: unknown) => {
+      if (!(error instanceof FolderLockedError) || Date.now() > deadline) throw error;
+      return undefined;
+    });
+    if (!lock) {
+      await sleep(20);
+      continue;
+    }
+    try {
+      return await work();
+    } finally {
+      lock.release();
+    }
+  }
 }
 
 async function writeHistory(root: string, profile: string, ids: readonly string[]): Promise<void> {

@@ -14,7 +14,7 @@ import { retrainingRequestSchema, type RetrainingRequest } from '../retraining/r
 import { retrain } from '../retraining/retrain.ts';
 import type { RetrainContext } from '../retraining/retrain-context.ts';
 import { retrainingArchives } from '../retraining/retraining-archives.ts';
-import { createRun, openRun, removeOldRuns, unfinishedRun } from '../retraining/run-folder.ts';
+import { beginRun, openRun } from '../retraining/run-folder.ts';
 import type { RunResult } from '../retraining/run-folder.ts';
 import { loadSettings } from '../settings.ts';
 import { fraction, profileName, wholeNumber } from './arguments.ts';
@@ -144,6 +144,7 @@ async function run(options: RetrainOptions, request: RetrainingRequest | undefin
     const { provider } = await chooseRuntime({ provider: options.provider, precision: 'float32' });
     const context: Omit<RetrainContext, 'onStep'> = {
       ...{ root: folder.root, archives: archives.sources, pool, provider },
+      keepRuns: settings.retraining.keepRuns,
       scorer: {
         ...(await chooseRuntime(settings.inference)),
         batchSize: settings.inference.batchSize,
@@ -171,19 +172,13 @@ async function run(options: RetrainOptions, request: RetrainingRequest | undefin
     const started =
       request === undefined
         ? await openRun(options.run!)
-        : ((await unfinishedRun(folder.root, request)) ??
-          (await createRun(
-            folder.root,
-            request,
-            await chooseStudies(request, await choiceContext(archives.sources)),
-          )));
+        : await beginRun(folder.root, request, async () =>
+            chooseStudies(request, await choiceContext(archives.sources)),
+          );
     const onStep = stepReport(json, started.request.batchSize);
     const result = await retrain(started, { ...context, onStep }, signal);
     if (!result) console.error(`ended early; the same command goes on from ${started.folder}`);
-    else {
-      await removeOldRuns(folder.root, started.request.profile, settings.retraining.keepRuns);
-      tellResult(result, json);
-    }
+    else tellResult(result, json);
   } finally {
     await pool.close();
     await archives.close();

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { planeGeometry } from '../../dicom/plane-geometry.ts';
@@ -77,7 +78,12 @@ export async function buildDataSet(options: DataSetOptions): Promise<StudyRecord
   const enter = (records: readonly StudyRecord[]) => {
     for (const record of records) known.set(nameOf(record), record);
   };
-  enter((await readStudies(manifest)).filter((record) => record.part === part));
+  const cached = existsSync(cachePath(folder, part)); // not once its pixels were removed
+  enter(
+    (await readStudies(manifest)).filter(
+      (record) => record.part === part && (cached || record.leftOut !== undefined),
+    ),
+  );
   const sources = (await sourcesOf(options)).slice(0, options.first);
   using opened = new DisposableStack();
   let cache: SliceCacheWriter | undefined;

@@ -6,6 +6,7 @@ import { baseBundle } from './base-bundle.ts';
 import { commonReasons, dataSetProblems, divide } from './data-set-check.ts';
 import { buildDataSet, cachePath, type DataSetOptions } from './data-set.ts';
 import type { ModelCard } from './model-card.ts';
+import { readPreparation, writePreparation, type Preparation } from './preparation.ts';
 import type { RetrainContext } from './retrain-context.ts';
 import type { StudySource } from './request.ts';
 import type { RetrainingRun } from './run-folder.ts';
@@ -23,12 +24,53 @@ export interface PreparedData {
   readonly data: ModelCard['data'];
 }
 
-/** Builds the data set of a run and says whether it can be trained with. */
+/**
+ * The data set of a run, built at the first call, and whether it can be trained with. A run that goes on has the same
+ * as before: only so do its steps fit together.
+ */
 export async function prepareData(
-  { folder, request, chosen }: RetrainingRun,
+  run: RetrainingRun,
   context: RetrainContext,
   signal: AbortSignal,
 ): Promise<PreparedData> {
+  const { folder } = run;
+  const found = await readPreparation(folder);
+  const preparation = found ?? (await prepare(run, context, signal));
+  if (!found) await writePreparation(folder, preparation);
+  const { parts, promoted, data } = preparation;
+  const open = (id: string) =>
+    openBundle(context.root, id).catch((error: unknown) => {
+      throw new Error(
+        `the run in ${folder} began with ${id} and cannot go on (${(error as Error).message}): remove the folder, and the same command begins anew`,
+        { cause: error },
+      );
+    });
+  const normal = await cachedSlices(folder, 'normal');
+  const of = (slices: readonly CachedSlice[], studies: readonly string[]) => {
+    const wanted = new Set(studies);
+    return slices.filter(({ study }) => wanted.has(study));
+  };
+  return {
+    base: await open(preparation.base),
+    promoted: promoted === null ? undefined : await open(promoted),
+    split: {
+      training: of(normal, parts.training),
+      calibration: of(normal, parts.calibration),
+      evaluation: of(normal, parts.evaluation),
+    },
+    abnormal: firstStudies(
+      parts.abnormal.length > 0 ? of(await cachedSlices(folder, 'abnormal'), parts.abnormal) : [],
+    ),
+    data,
+  };
+}
+
+/** Builds the data set and divides it. */
+async function prepare(
+  { folder, request, chosen }: RetrainingRun,
+  context: RetrainContext,
+  signal: AbortSignal,
+): Promise<Preparation> {
   const { root, archives, pool, onStudy } = context;
   const base = await baseBundle(root, request);
   const promotedID = await promotedBundle(root, request.profile);
@@ -72,8 +114,13 @@ export async function prepareData(
   }
   const abnormalSlices = await slicesOf(folder, 'abnormal', abnormal);
   return {
-    ...{ base, promoted, split },
-    abnormal: firstStudies(abnormalSlices),
+    ...{ base: base.id, promoted: promotedID ?? null },
+    parts: {
+      training: studiesOf(split.training),
+      calibration: studiesOf(split.calibration),
+      evaluation: studiesOf(split.evaluation),
+      abnormal: studiesOf(abnormalSlices),
+    },
     data: {
       training: countsOf(split.training),
       calibration: countsOf(split.calibration),
@@ -96,10 +143,17 @@ async function slicesOf(
 ): Promise<CachedSlice[]> {
   const taken = new Set(records.flatMap(({ pseudonyms }) => pseudonyms?.study ?? []));
   if (taken.size === 0) return [];
+  return (await cachedSlices(folder, part)).filter(({ study }) => taken.has(study));
+}
+
+async function cachedSlices(folder: string, part: StudyRecord['part']): Promise<readonly CachedSlice[]> {
   const cache = await SliceCache.open(cachePath(folder, part));
   await cache.close();
-  return cache.slices.filter(({ study }) => taken.has(study));
+  return cache.slices;
 }
+
+/** The pseudonyms of the studies of slices. */
+const studiesOf = (slices: readonly CachedSlice[]) => [...new Set(slices.map(({ study }) => study))];
 
 function countsOf(slices: readonly CachedSlice[]): ModelCard['data']['training'] {
   return {

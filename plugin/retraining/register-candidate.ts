@@ -1,18 +1,19 @@
-import { rm } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { addBundle, promote, promotedBundle } from '../../inference/bundle/registry.ts';
+import { z } from 'zod';
+import { writeAtomically } from '../../inference/atomic-file.ts';
+import { addBundle, promoteAfter } from '../../inference/bundle/registry.ts';
 import { removeBundle } from '../../inference/bundle/remove.ts';
 import type { Bundle } from '../../inference/bundle/schema.ts';
 import { setShadow } from '../../inference/bundle/shadow.ts';
 import { readRecords } from '../../training/run-log.ts';
 import { logPath } from '../../training/trainer.ts';
 import { version } from '../version.ts';
-import { cachePath } from './data-set.ts';
-import { writeCard, type CardMetrics, type ModelCard } from './model-card.ts';
+import { readCard, writeCard, type CardMetrics, type ModelCard } from './model-card.ts';
 import type { PreparedData } from './prepare-data.ts';
 import type { Evaluated } from './evaluate-candidate.ts';
-import { writeRunResult, type RetrainingRun, type RunResult } from './run-folder.ts';
+import { removePixels, writeRunResult, type RetrainingRun, type RunResult } from './run-folder.ts';
 import { saltID, studySalt } from './study-salt.ts';
 
 const onnxruntime = createRequire(import.meta.url)('onnxruntime-node/package.json') as { version: string };
@@ -20,31 +21,43 @@ const onnxruntime = createRequire(import.meta.url)('onnxruntime-node/package.jso
 /** Points of a card's curve of the training loss. */
 const CURVE_POINTS = 200;
 
-/**
- * Adds a candidate to the registry with its card, and promotes it where gate and request allow. Then the run's pixels
- * are removed.
- */
+const judgedSchema = z.object({
+  bundle: z.string(),
+  /** Why it is not promoted; null where it shall be. */
+  reason: z.string().nullable(),
+});
+
+/** A candidate in the registry, and what gate and request say of it. */
+export type JudgedCandidate = z.infer<typeof judgedSchema>;
+
+const judgedPath = (folder: string) => join(folder, 'judged.json');
+
+/** The candidate that a run has made; undefined while it has made none. */
+export async function readJudged(folder: string): Promise<JudgedCandidate | undefined> {
+  const text = await readFile(judgedPath(folder), 'utf8').catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    return undefined;
+  });
+  return text === undefined ? undefined : judgedSchema.parse(JSON.parse(text));
+}
+
+/** Adds a candidate to the registry, with its card. */
 export async function registerCandidate(
   run: RetrainingRun,
   root: string,
   prepared: PreparedData,
   trained: Bundle,
   evaluated: Evaluated,
-): Promise<RunResult> {
+): Promise<JudgedCandidate> {
   const { folder, request } = run;
   const { verdict, candidate } = evaluated;
   const bundle = await registered(root, prepared.base, trained, candidate, request.continue);
-
-  const present = await promotedBundle(root, request.profile);
   const failed = verdict.conditions.filter(({ passed }) => !passed);
   const reason = !verdict.passed
     ? failed.map(({ name, finding }) => `${name}: ${finding}`).join('; ')
     : !request.promote
       ? 'the request wants no promotion'
-      : present !== prepared.promoted?.id
-        ? 'another bundle was promoted meanwhile'
-        : null;
-  const outcome = reason === null ? 'promoted' : 'candidate';
+      : null;
   await writeCard(root, {
     version: 1,
     bundle: bundle.id,
@@ -64,16 +77,36 @@ export async function registerCandidate(
     candidate,
     promoted: evaluated.promoted,
     gate: verdict.conditions.map((condition) => ({ ...condition })),
-    ...{ outcome, reason },
+    ...{ outcome: 'candidate', reason: reason ?? 'it is not promoted yet' },
   });
-  if (outcome === 'promoted') await promote(root, bundle.id);
-  else if (request.shadow) await setShadow(root, bundle.id);
-  const result: RunResult = { bundle: bundle.id, outcome, reason };
-  await writeRunResult(folder, result);
+  const judged = { bundle: bundle.id, reason };
+  await writeAtomically(judgedPath(folder), (file) => file.writeFile(JSON.stringify(judged)));
+  return judged;
+}
+
+/**
+ * Promotes a candidate where gate and request allow, and no other was promoted since it was compared. Then the card says
+ * so, and the run's pixels are removed. A call that was cut short may be repeated.
+ */
+export async function settle(
+  { folder, request }: RetrainingRun,
+  root: string,
+  judged: JudgedCandidate,
+): Promise<RunResult> {
+  const { bundle } = judged;
+  const card = await readCard(root, bundle);
+  if (!card) throw new Error(`bundle ${bundle}, which the run in ${folder} made, has no card`);
+  const reason =
+    judged.reason !== null || (await promoteAfter(root, bundle, card.comparedWith ?? undefined))
+      ? judged.reason
+      : 'another bundle was promoted meanwhile';
+  const outcome = reason === null ? 'promoted' : 'candidate';
+  if (outcome === 'candidate' && request.shadow) await setShadow(root, bundle);
+  await writeCard(root, { ...card, outcome, reason });
   // Pixels of patients: nobody needs them any more.
-  for (const path of [cachePath(folder, 'normal'), cachePath(folder, 'abnormal'), join(folder, 'work')]) {
-    await rm(path, { recursive: true, force: true });
-  }
+  await removePixels(folder);
+  const result: RunResult = { bundle, outcome, reason };
+  await writeRunResult(folder, result);
   return result;
 }
 

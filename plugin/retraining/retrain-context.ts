@@ -12,6 +12,8 @@ export interface RetrainContext {
   readonly archives: ReadonlyMap<string, Archive>;
   readonly pool: DicomPool;
   readonly scorer: ScorerOptions;
+  /** Runs of a profile of which the folder is kept. */
+  readonly keepRuns: number;
   /** Where is trained. */
   readonly provider: ExecutionProvider;
   /** Told when the steps of training are known. */

@@ -1,7 +1,16 @@
 import { createServer } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import sharp from 'sharp';
@@ -10,7 +19,7 @@ import { DicomError } from '../../dicom/reading/dicom-error.ts';
 import { randomStream } from '../../fixtures/random.ts';
 import { writeCRImage, writeCTSeries } from '../../fixtures/dicom-series.ts';
 import { testPattern } from '../../fixtures/test-pattern.ts';
-import { addBundle, openBundle, promotedBundle } from '../../inference/bundle/registry.ts';
+import { addBundle, openBundle, promote, promotedBundle, rollback } from '../../inference/bundle/registry.ts';
 import { setShadow, shadowBundle } from '../../inference/bundle/shadow.ts';
 import { ensureUntrained } from '../../inference/bundle/untrained.ts';
 import { OrthancArchive } from '../archive/orthanc.ts';
@@ -20,13 +29,14 @@ import { readCard } from './model-card.ts';
 import { retrainingRequestSchema } from './request.ts';
 import { retrain } from './retrain.ts';
 import type { RetrainContext } from './retrain-context.ts';
-import { createRun, openRun, type RunResult } from './run-folder.ts';
+import { beginRun, createRun, openRun, runsOf, type RunResult } from './run-folder.ts';
 import { scheduleSchema } from './schedule-settings.ts';
 import { readStudies } from './study-record.ts';
 import { saltID } from './study-salt.ts';
 
 let folder: string;
 let root: string;
+let untrained: string;
 const pool = new DicomPool({ threads: 1 });
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'qfae-retrain-'));
@@ -34,7 +44,7 @@ beforeAll(async () => {
   mkdirSync(root);
   // The same split each time: with one salt in 35, no held-out normal scores below the three calibrated with.
   writeFileSync(join(root, 'study-salt'), '5'.repeat(64));
-  await ensureUntrained(root);
+  untrained = (await ensureUntrained(root)).id;
 }, 300_000);
 afterAll(async () => {
   await pool.close();
@@ -61,17 +71,21 @@ async function pictures(name: string, normal: number, abnormal: number): Promise
 
 const small = { epochs: 2, batchSize: 4, microBatch: 4, rate: 0.001, alpha: 0.25, threads: 1 };
 const context = (changes: Partial<RetrainContext> = {}): RetrainContext => ({
-  ...{ root, archives: new Map(), pool, scorer: { batchSize: 4 }, provider: 'cpu' },
+  ...{ root, archives: new Map(), pool, scorer: { batchSize: 4 }, keepRuns: 3, provider: 'cpu' },
   ...{ onPlan: ignore, onStudy: ignore, onStep: ignore, onStage: ignore },
   ...changes,
 });
 const ignore = () => undefined;
 const nothing = { normal: [], abnormal: [], contradicted: 0 };
 
-async function run(options: object, changes?: Partial<RetrainContext>): Promise<RunResult | undefined> {
+async function run(
+  options: object,
+  changes?: Partial<RetrainContext>,
+  signal = new AbortController().signal,
+): Promise<RunResult | undefined> {
   const request = retrainingRequestSchema.parse({ profile: 'untrained', ...small, ...options });
   const started = await createRun(root, request, nothing);
-  return retrain(started, context(changes), new AbortController().signal);
+  return retrain(started, context(changes), signal);
 }
 
 test('a micro-batch that does not divide the batch is refused, of a schedule too', () => {
@@ -94,6 +108,13 @@ test('what is good is promoted; poisoned normals and a broken bundle are stopped
   // Nothing that says something is promoted yet: this one is taken for granted.
   const first = await run({ normal: clean, gate: wide });
   expect(first).toMatchObject({ outcome: 'promoted', reason: null });
+  expect(await readCard(root, first!.bundle)).toMatchObject({ outcome: 'promoted', reason: null });
+  // Killed when it was promoted, and before it could say so.
+  const [folderOfFirst] = await runsOf(root, 'untrained');
+  rmSync(join(folderOfFirst, 'result.json'));
+  const again = await retrain(await openRun(folderOfFirst), context(), new AbortController().signal);
+  expect(again).toEqual(first);
+  expect(existsSync(join(folderOfFirst, 'normal-slices'))).toBe(false);
 
   const poisoned = { folder: await pictures('poisoned', 2, 28) };
   const second = await run({ normal: poisoned });
@@ -105,18 +126,25 @@ test('what is good is promoted; poisoned normals and a broken bundle are stopped
   expect(card!.gate.find(({ name }) => name === 'normals')).toMatchObject({ passed: false });
   expect(card).toMatchObject({ comparedWith: first!.bundle, outcome: 'candidate' });
 
-  const broken = await run(
-    { normal: { folder: await pictures('other', 20, 0) }, gate: wide, shadow: true },
-    {
-      onStage(stage) {
-        if (stage === 'evaluation') damageNewestWeights();
-      },
-    },
-  );
+  const other = { normal: { folder: await pictures('other', 20, 0) }, gate: wide, shadow: true };
+  const stop = new AbortController();
+  const onStep = () => {
+    stop.abort();
+  };
+  expect(await run(other, { onStep }, stop.signal)).toBeUndefined();
+  // It goes on with what it began with, whatever is promoted by now.
+  await promote(root, untrained);
+  const onStage = (stage: string) => {
+    if (stage === 'evaluation') damageNewestWeights();
+  };
+  const resumed = await openRun((await runsOf(root, 'untrained')).at(-1)!);
+  const broken = await retrain(resumed, context({ onStage }), new AbortController().signal);
+  await rollback(root, 'untrained');
   expect(broken).toMatchObject({
     outcome: 'candidate',
     reason: expect.stringMatching(/^intact: .*damaged/) as string,
   });
+  expect((await readCard(root, broken!.bundle))?.comparedWith).toBe(first!.bundle);
   expect(await promotedBundle(root, 'untrained')).toBe(first!.bundle);
   // A candidate may be watched nevertheless; a promoted bundle needs no shadow.
   expect(await shadowBundle(root, 'untrained')).toBe(broken!.bundle);
@@ -190,14 +218,18 @@ test('what cannot be trained with is said before training', async () => {
   await expect(run({ normal: few, profile: 'chest-xray' }, { onStage })).rejects.toThrow(
     'no bundle is promoted for chest-xray: name one (--bundle), of these: untrained@',
   );
-  const { id: _, ...untrained } = await openBundle(root, 'untrained');
-  const provenance = { ...untrained.provenance, studyHashes: ['of a study'], studySalt: saltID('elsewhere') };
-  const elsewhere = await addBundle(root, { ...untrained, provenance });
+  const { id: _, ...manifest } = await openBundle(root, untrained);
+  const provenance = { ...manifest.provenance, studyHashes: ['of a study'], studySalt: saltID('elsewhere') };
+  const elsewhere = await addBundle(root, { ...manifest, provenance });
   const onIt = { normal: few, bundle: elsewhere.id, continue: true };
   await expect(run(onIt, { onStage })).rejects.toThrow(
     `bundle ${elsewhere.id} was made in another data folder: which of these studies it has seen cannot be told`,
   );
   expect(new Set(begun)).toEqual(new Set(['data set']));
+  // Of runs that failed the newest are kept, and pixels at most of the last one.
+  const kept = await runsOf(root, 'untrained');
+  expect(kept).toHaveLength(3);
+  expect(kept.map((path) => existsSync(join(path, 'normal-slices')))).toEqual([false, false, false]);
 }, 300_000);
 
 test('labels are asked of Orthanc; studies that are known to be abnormal are never normal', async () => {
@@ -277,6 +309,10 @@ test('a run that was broken off while studies were fetched goes on with the othe
   expect(await retrain(await openRun(at), context({ onStudy }), stop.signal)).toBeUndefined();
   const kept = (await readStudies(join(at, 'studies.jsonl'))).map(({ study }) => study);
   expect(kept).toEqual(seen.slice(0, 20)); // whole groups only
+  const choice = (uid: string) => ({ ...nothing, abnormal: [{ ...known, studyInstanceUID: uid }] });
+  const known = { archive: 'orthanc', why: ['was chosen'] };
+  const chosen = await beginRun(root, request, () => Promise.resolve(choice('1.2')));
+  expect(chosen).toEqual({ folder: at, request, chosen: choice('1.2') });
   const rest: string[] = [];
   const stopAtTraining = new AbortController();
   await retrain(
@@ -291,4 +327,6 @@ test('a run that was broken off while studies were fetched goes on with the othe
   );
   expect([...kept, ...rest].sort()).toEqual([...new Set([...kept, ...rest])].sort());
   expect(kept.length + rest.length).toBe(45);
+  // From now on it trains with what it has.
+  expect(await beginRun(root, request, () => Promise.resolve(choice('1.3')))).toEqual(chosen);
 }, 300_000);

@@ -8,9 +8,9 @@ import { version } from '../version.ts';
 import { cachePath } from './data-set.ts';
 import { evaluateCandidate } from './evaluate-candidate.ts';
 import { prepareData, type PreparedData } from './prepare-data.ts';
-import { registerCandidate } from './register-candidate.ts';
+import { readJudged, registerCandidate, settle, type JudgedCandidate } from './register-candidate.ts';
 import type { RetrainContext } from './retrain-context.ts';
-import type { RetrainingRun, RunResult } from './run-folder.ts';
+import { removeOldRuns, type RetrainingRun, type RunResult } from './run-folder.ts';
 
 /** How long it is waited for another retraining to end. */
 const lockMs = 120_000;
@@ -28,20 +28,30 @@ export async function retrain(
 ): Promise<RunResult | undefined> {
   const lock = await lockRuns(context.root, signal);
   try {
-    context.onStage('data set');
-    const prepared = await prepareData(run, context, signal);
-    context.onStage('training');
-    const trained = await trainOn(run, context, prepared, signal);
-    if (!trained) return undefined;
-    context.onStage('evaluation');
-    const evaluated = await evaluateCandidate(run, context, prepared, trained, signal);
-    return await registerCandidate(run, context.root, prepared, trained, evaluated);
+    const judged = (await readJudged(run.folder)) ?? (await judgedCandidate(run, context, signal));
+    return judged && (await settle(run, context.root, judged));
   } catch (error) {
     if (signal.aborted) return undefined;
     throw error;
   } finally {
+    await removeOldRuns(context.root, run, context.keepRuns);
     lock.release();
   }
+}
+
+async function judgedCandidate(
+  run: RetrainingRun,
+  context: RetrainContext,
+  signal: AbortSignal,
+): Promise<JudgedCandidate | undefined> {
+  context.onStage('data set');
+  const prepared = await prepareData(run, context, signal);
+  context.onStage('training');
+  const trained = await trainOn(run, context, prepared, signal);
+  if (!trained) return undefined;
+  context.onStage('evaluation');
+  const evaluated = await evaluateCandidate(run, context, prepared, trained, signal);
+  return registerCandidate(run, context.root, prepared, trained, evaluated);
 }
 
 /** One retraining at a time; one whose node was killed ends after its step, and is waited for. */

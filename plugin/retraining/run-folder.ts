@@ -1,16 +1,21 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { writeAtomically } from '../../inference/atomic-file.ts';
 import { retrainingRequestSchema, type RetrainingRequest } from './request.ts';
 import type { ChosenStudies } from './choose-studies.ts';
+import { cachePath } from './data-set.ts';
+import { preparationPath, readPreparation } from './preparation.ts';
 
 /*
  * A run's folder, `runs/retrain-<profile>-<number>` in the data folder:
  *   run.json               what was asked for, and the studies that were chosen
  *   studies.jsonl          the manifest: each study, why it is in, what became of it
  *   normal-slices, abnormal-slices   slice caches
+ *   preparation.json       with what it trains, from the time when its data set is complete
  *   training               checkpoint, log, pictures
+ *   judged.json            the bundle and whether it may be promoted
  *   result.json            the bundle and what came of it; a run without is not at its end
  */
 
@@ -40,6 +45,7 @@ export const runResultSchema = z.object({
 
 export type RunResult = z.infer<typeof runResultSchema>;
 
+const resultPath = (folder: string) => join(folder, 'result.json');
 const runs = (root: string) => join(root, 'runs');
 
 /** Makes a run's folder, under the next free number. */
@@ -51,10 +57,32 @@ export async function createRun(
   const last = (await runNumbers(root, request.profile)).at(-1) ?? 0;
   const folder = join(runs(root), `retrain-${request.profile}-${last + 1}`);
   await mkdir(folder, { recursive: true });
+  const run = { folder, request, chosen };
+  await writeRun(run);
+  return run;
+}
+
+async function writeRun({ folder, request, chosen }: RetrainingRun): Promise<void> {
   await writeAtomically(join(folder, 'run.json'), (file) =>
     file.writeFile(JSON.stringify({ request, chosen }, undefined, 1)),
   );
-  return { folder, request, chosen };
+}
+
+/**
+ * The newest run of the same request, if it has not come to its end, else a new one. Until a run has its whole data
+ * set, studies are chosen anew: it takes those that have come since.
+ */
+export async function beginRun(
+  root: string,
+  request: RetrainingRequest,
+  choose: () => Promise<ChosenStudies>,
+): Promise<RetrainingRun> {
+  const unfinished = await unfinishedRun(root, request);
+  if (!unfinished) return createRun(root, request, await choose());
+  if (await readPreparation(unfinished.folder)) return unfinished;
+  const run = { ...unfinished, chosen: await choose() };
+  await writeRun(run);
+  return run;
 }
 
 /** Opens a run's folder. Throws if it is none. */
@@ -73,10 +101,7 @@ export async function runsOf(root: string, profile: string): Promise<string[]> {
 }
 
 /** The newest run of the same request, if it has not come to its end. */
-export async function unfinishedRun(
-  root: string,
-  request: RetrainingRequest,
-): Promise<RetrainingRun | undefined> {
+async function unfinishedRun(root: string, request: RetrainingRequest): Promise<RetrainingRun | undefined> {
   const newest = (await runsOf(root, request.profile)).at(-1);
   if (newest === undefined || (await runResult(newest))) return undefined;
   const run = await openRun(newest).catch(() => undefined); // killed before it had a request
@@ -85,19 +110,37 @@ export async function unfinishedRun(
 
 /** What came of a run; undefined while it is not at its end. */
 export async function runResult(folder: string): Promise<RunResult | undefined> {
-  const text = await readFile(join(folder, 'result.json'), 'utf8').catch(() => undefined);
+  const text = await readFile(resultPath(folder), 'utf8').catch(() => undefined);
   return text === undefined ? undefined : runResultSchema.parse(JSON.parse(text));
 }
 
 /** Writes what came of a run, which is then at its end. */
 export async function writeRunResult(folder: string, result: RunResult): Promise<void> {
-  await writeAtomically(join(folder, 'result.json'), (file) => file.writeFile(JSON.stringify(result)));
+  await writeAtomically(resultPath(folder), (file) => file.writeFile(JSON.stringify(result)));
 }
 
-/** Removes the runs of a profile but for the newest `kept`: they hold UIDs and pixels of patients. */
-export async function removeOldRuns(root: string, profile: string, kept: number): Promise<void> {
-  for (const folder of (await runsOf(root, profile)).slice(0, -kept)) {
-    await rm(folder, { recursive: true, force: true });
+/**
+ * Removes the runs of a profile but for the newest `kept` and the `present` one: they hold UIDs and pixels of patients.
+ * Of those that it keeps, pixels stay only where a training is under way: the others are at their end, or ended before.
+ */
+export async function removeOldRuns(
+  root: string,
+  { folder: present, request: { profile } }: RetrainingRun,
+  kept: number,
+): Promise<void> {
+  const folders = await runsOf(root, profile);
+  for (const [i, folder] of folders.entries()) {
+    if (resolve(folder) === resolve(present)) continue;
+    if (i < folders.length - kept) await rm(folder, { recursive: true, force: true });
+    else if (existsSync(resultPath(folder)) || !existsSync(preparationPath(folder)))
+      await removePixels(folder);
+  }
+}
+
+/** Removes the slices of patients from a run's folder. */
+export async function removePixels(folder: string): Promise<void> {
+  for (const path of [cachePath(folder, 'normal'), cachePath(folder, 'abnormal'), join(folder, 'work')]) {
+    await rm(path, { recursive: true, force: true });
   }
 }
 
