@@ -225,6 +225,8 @@ const singleSettings = z.strictObject({
     .strictObject({
       /** Runs of a profile of which the folder is kept: it holds StudyInstanceUIDs and pictures of slices. */
       keepRuns: z.number().int().min(1).max(100).default(3),
+      /** How long after its failure a scheduled retraining is tried once again: what was away may be back. */
+      retrySeconds: seconds.max(86_400).default(600),
       /** Retrainings by name, and when each begins. */
       schedules: z.record(entryName, scheduleSchema, keyProblem).default({}),
     })

@@ -49,6 +49,7 @@ describeWith(['Orthanc'], 'a node with a schedule beside a real Orthanc', () => 
     writeFileSync(
       join(folder, 'qfae.yaml'),
       `retraining:
+         retrySeconds: 5
          schedules:
            chest:
              profile: untrained
@@ -197,6 +198,13 @@ describeWith(['Orthanc'], 'a node with a schedule beside a real Orthanc', () => 
       reason: expect.stringContaining('too few studies') as string,
     });
     await until(() => node!.log().some(({ msg, level }) => msg === 'retraining failed' && level === 50));
+    const told = node!.log().filter(({ msg }) => (msg as string).startsWith('retraining failed'));
+    expect(told).toMatchObject([
+      { msg: 'retraining failed and is tried once again', level: 40 },
+      { msg: 'retraining failed', level: 50 },
+    ]);
+    const [first, second] = told.map(({ time }) => new Date(time as string).getTime());
+    expect(second - first).toBeGreaterThan(4000);
     expect((await retrainings()).filter(({ dueAt }) => Date.parse(dueAt) > pausedAt)).toHaveLength(1);
     expect((await fetch(`${node!.url}/api/v1/schedules/other/run`, { method: 'POST' })).status).toBe(404);
   }, 400_000);

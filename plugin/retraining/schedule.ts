@@ -86,7 +86,7 @@ export class RetrainingSchedule {
   readonly #context: ScheduleContext;
   readonly #schedules: Settings['retraining']['schedules'];
   #running: { schedule: string; done: Promise<void>; process?: TrainingProcess } | undefined;
-  #stopping = false;
+  readonly #stop = new AbortController();
   /** The one that the node listens on. */
   #port = 0;
 
@@ -104,7 +104,7 @@ export class RetrainingSchedule {
     const { database, log } = this.#context;
     this.#port = port;
     signal.addEventListener('abort', () => {
-      this.#stopping = true;
+      this.#stop.abort();
       this.#running?.process?.cancel();
     });
     try {
@@ -229,7 +229,7 @@ export class RetrainingSchedule {
         return;
       } catch (error) {
         const reason = (error as Error).message;
-        if (this.#stopping) return;
+        if (this.#stop.signal.aborted) return;
         if (attempt >= ATTEMPTS) {
           await updateRetraining(database, id, { state: 'failed', reason });
           await enterEvent(database, 'retraining', { schedule: name, state: 'failed', reason });
@@ -238,6 +238,10 @@ export class RetrainingSchedule {
         }
         await updateRetraining(database, id, { attempt: attempt + 1, reason });
         log.warn({ schedule: name, run, error }, 'retraining failed and is tried once again');
+        await sleep(this.#context.settings.retraining.retrySeconds * 1000, undefined, {
+          signal: this.#stop.signal,
+        }).catch(() => undefined);
+        if (this.#stop.signal.aborted) return; // the node's next start tries it
       }
     }
   }
@@ -281,7 +285,7 @@ export class RetrainingSchedule {
       QFAE_HTTP_PORT: String(this.#port),
     });
     if (this.#running) this.#running.process = process;
-    if (this.#stopping) process.cancel();
+    if (this.#stop.signal.aborted) process.cancel();
     return process.result;
   }
 
