@@ -118,7 +118,12 @@ test('the margins are those of the bounds, not of the rates', () => {
 
 test('the first bundle must be better than chance', () => {
   const { promoted: _none, ...first } = trial();
-  expect(judge(first).conditions.map(({ name }) => name)).toEqual(['intact', 'false-positives', 'auroc']);
+  const { conditions } = judge(first);
+  expect(conditions.map(({ name }) => name)).toEqual(['intact', 'false-positives', 'auroc', 'normals']);
+  expect(conditions[3]).toMatchObject({
+    passed: true,
+    finding: expect.stringMatching(/^not judged, since no bundle is promoted/) as string,
+  });
   expect(failing(first)).toEqual([]);
   expect(failing({ ...first, candidate: { ...first.candidate, abnormal: scores(0) } })).toEqual(['auroc']);
 });

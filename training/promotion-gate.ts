@@ -95,15 +95,14 @@ export function trialMetrics(trial: Trial, scores: BundleScores): TrialMetrics {
  * - no held-out study was in the promoted bundle's training manifest, which would flatter that one (`unseen`); where
  *   this cannot be told it passes, since what flatters the promoted bundle only makes the comparison harder;
  * - the promoted bundle does not flag clearly too many of the held-out normals (`normals`): then abnormal studies
- *   are among them, or they come from elsewhere, and every number above would be of no worth.
+ *   are among them, or they come from elsewhere, and every number above would be of no worth. On a first retraining no
+ *   bundle can tell: it passes, and says so.
  */
 export function judge(trial: Trial, margins: GateMargins = gateMargins): Verdict {
   if (trial.damage !== undefined) return { passed: false, conditions: [intact(trial)] };
   const conditions = [intact(trial), falsePositives(trial, margins), auroc(trial, margins)];
-  if (trial.promoted) {
-    conditions.push(unseen(trial.promoted.sharedStudies));
-    if (trial.promoted.informed) conditions.push(normals(trial.promoted, trial.alpha, margins));
-  }
+  if (trial.promoted) conditions.push(unseen(trial.promoted.sharedStudies));
+  conditions.push(normals(trial, margins));
   return { passed: conditions.every(({ passed }) => passed), conditions };
 }
 
@@ -175,7 +174,17 @@ function unseen(sharedStudies: number | undefined): GateCondition {
   };
 }
 
-function normals({ normal, threshold }: BundleScores, alpha: number, margins: GateMargins): GateCondition {
+function normals({ promoted, alpha }: Trial, margins: GateMargins): GateCondition {
+  if (!promoted?.informed) {
+    const why = promoted ? 'the promoted bundle is untrained' : 'no bundle is promoted';
+    return {
+      name: 'normals',
+      passed: true,
+      finding: `not judged, since ${why}: nothing has checked whether the studies that are called normal are so`,
+      numbers: {},
+    };
+  }
+  const { normal, threshold } = promoted;
   const flagged = above(normal, threshold);
   const bound = lowerBound(flagged, normal.length);
   const limit = alpha + margins.falsePositives;

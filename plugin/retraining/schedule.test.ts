@@ -159,7 +159,12 @@ describeWith(['Orthanc'], 'a node with a schedule beside a real Orthanc', () => 
         outcome: 'promoted',
       },
     });
-    expect(card.retraining.gate).toHaveLength(4);
+    expect(card.retraining.gate).toHaveLength(5);
+    expect(card.retraining.gate).toContainEqual(
+      expect.objectContaining({
+        finding: expect.stringContaining('the promoted bundle is untrained') as string,
+      }),
+    );
     expect(JSON.stringify(card)).not.toMatch(/2\.25\.\d{10}|QFAE-CHEST/);
     const manifest = readFileSync(join(run, 'studies.jsonl'), 'utf8').trim().split('\n');
     expect(manifest).toHaveLength(PATIENTS);
