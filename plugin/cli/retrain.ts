@@ -1,9 +1,9 @@
 import { Command, Option } from 'commander';
 import { z } from 'zod';
 import { DicomPool } from '../../dicom/pool.ts';
-import { executionProviders } from '../../inference/execution-provider.ts';
 import type { ExecutionProvider } from '../../inference/execution-provider.ts';
 import { chooseRuntime } from '../../inference/provider-choice.ts';
+import { lossNames } from '../../training/loss.ts';
 import { picturesIn } from '../../training/pictures.ts';
 import { openDataFolder } from '../data-folder/data-folder.ts';
 import { ensureShippedBundles } from '../data-folder/shipped-bundles.ts';
@@ -21,7 +21,13 @@ import { fraction, profileName, wholeNumber } from './arguments.ts';
 import { withNodeOrDatabase } from './node-or-database.ts';
 import { tellOwnPatients } from './own-patients.ts';
 import { printJson } from './print-json.ts';
-import { microBatchOption, PATIENT_PATTERN } from './run-options.ts';
+import {
+  checkpointingOption,
+  microBatchOption,
+  noVerticalFlipOption,
+  PATIENT_PATTERN,
+  providerOption,
+} from './run-options.ts';
 import { stepReport } from './step-report.ts';
 import { stopSignal } from './stop-signal.ts';
 
@@ -66,18 +72,17 @@ export function retrainCommand(): Command {
     .option('--bundle <id>', 'bundle that gives model and frozen weights (default: the profile’s)')
     .option('--continue', 'start from the trained weights of that bundle')
     .option('--accept-mixed', 'take studies of different geometry')
+    .addOption(new Option('--loss <name>', '(perceptual)').choices(lossNames))
     .addOption(number('--epochs <n>', 'passes over the training slices (300)'))
     .addOption(number('--batch-size <n>', 'slices in an optimiser step (64)'))
     .addOption(microBatchOption())
     .addOption(share('--rate <x>', 'largest learning rate (8e-5)'))
     .addOption(number('--seed <n>', 'of everything random (1)'))
+    .addOption(noVerticalFlipOption())
     .addOption(share('--alpha <x>', 'false-positive rate of the threshold (0.05)'))
     .addOption(number('--threads <n>', 'threads of the model'))
-    .addOption(
-      new Option('--provider <name>', 'where it is computed: the first of them that works, or the one named')
-        .choices(['auto', ...executionProviders])
-        .default('auto'),
-    )
+    .addOption(providerOption())
+    .addOption(checkpointingOption())
     .option('--no-promote', 'keep the bundle as a candidate, whatever the gate says')
     .option('--shadow', 'let a candidate that is not promoted score in shadow')
     .addOption(new Option('--run <folder>', 'go on with this run').conflicts(['profile', 'dryRun']))
@@ -119,6 +124,8 @@ function requestOf(options: RetrainOptions, command: Command): RetrainingRequest
       normal: given({ archive, patientPattern, studies, query, folder, label, metadata, feedback }),
       abnormal:
         Object.keys(abnormal).length > 0 ? given({ archive, patientPattern, ...abnormal }) : undefined,
+      ...{ loss: options['loss'], verticalFlip: options['verticalFlip'] },
+      checkpointing: options['checkpointing'],
       continue: options['continue'],
       mixedGeometry: options['acceptMixed'] === true ? 'accept' : undefined,
       promote: options['promote'],

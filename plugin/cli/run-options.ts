@@ -51,6 +51,10 @@ export function microBatchOption(): Option {
   ).argParser(wholeNumber);
 }
 
+export function checkpointingOption(): Option {
+  return new Option('--checkpointing', 'compute decoder blocks twice: less memory for more time');
+}
+
 export function noVerticalFlipOption(): Option {
   return new Option('--no-vertical-flip', 'for what is never upside down');
 }

@@ -13,6 +13,7 @@ import { fraction, profileName, wholeNumber } from './arguments.ts';
 import { printJson } from './print-json.ts';
 import {
   addPictures,
+  checkpointingOption,
   expectedTime,
   microBatchOption,
   noVerticalFlipOption,
@@ -59,7 +60,7 @@ export function trainCommand(): Command {
     .addOption(option('--alpha <x>', 'false-positive rate of the threshold', fraction, 0.05))
     .addOption(option('--checkpoint-every <n>', 'steps between checkpoints', wholeNumber, 100))
     .addOption(providerOption())
-    .option('--checkpointing', 'compute decoder blocks twice: less memory for more time')
+    .addOption(checkpointingOption())
     .addOption(option('--threads <n>', 'threads of the model', wholeNumber))
     .option('--dry-run', 'say what would be done, how long it would take, and whether it can be')
     .option('--json', 'JSON lines on stdout')

@@ -20,8 +20,15 @@ import type { RetrainContext } from './retrain-context.ts';
 import type { RetrainingRun } from './run-folder.ts';
 import { isComparable, studySalt } from './study-salt.ts';
 
-/** Fewer labelled abnormal patients say too little: synthetic anomalies are evaluated by. */
+/** Fewer labelled abnormal patients say too little to decide: synthetic anomalies are evaluated by. */
 const LABELLED = 10;
+
+interface CandidateScores extends BundleScores {
+  /** Of the labelled abnormal studies. */
+  readonly known: readonly number[];
+  /** AUROC of each kind of synthetic anomaly. */
+  readonly byKind: Record<string, number>;
+}
 
 /** What the gate says of a candidate, and on what grounds. */
 export interface Evaluated {
@@ -29,6 +36,8 @@ export interface Evaluated {
   evaluatedBy: ModelCard['evaluatedBy'];
   candidate: CardMetrics | null;
   promoted: CardMetrics | null;
+  /** On labelled studies that are too few to decide. */
+  labelled: ModelCard['labelled'];
 }
 
 /** Candidate and promoted bundle on the same held-out studies. */
@@ -50,21 +59,23 @@ export async function evaluateCandidate(
   const common = { normalPatients, abnormalPatients, alpha: request.alpha };
 
   const normalCache = await SliceCache.open(cachePath(folder, 'normal'));
-  const abnormalCache = labelled ? await SliceCache.open(cachePath(folder, 'abnormal')) : undefined;
+  const abnormalCache =
+    abnormal.length > 0 ? await SliceCache.open(cachePath(folder, 'abnormal')) : undefined;
   try {
-    const scoresOf = async (id: string): Promise<BundleScores & { byKind: Record<string, number> }> => {
+    const scoresOf = async (id: string): Promise<CandidateScores> => {
       const scorer = await Scorer.open(root, id, context.scorer);
       try {
         const limit = bundleThreshold(scorer.bundle);
-        if (abnormalCache) {
+        const known = abnormalCache ? await scoreStudies(scorer, abnormalCache, abnormal, signal) : [];
+        if (labelled) {
           const normal = await scoreStudies(scorer, normalCache, normals, signal);
-          const scores = await scoreStudies(scorer, abnormalCache, abnormal, signal);
-          return { normal, abnormal: scores, threshold: limit, byKind: {} };
+          return { normal, abnormal: known, known, threshold: limit, byKind: {} };
         }
         const scores = await scoreWithAnomalies(scorer, normalCache, normals, request.seed, signal);
         return {
           normal: scores.normal,
           abnormal: anomalyKinds.flatMap((kind) => scores.abnormal[kind]),
+          known,
           threshold: limit,
           byKind: Object.fromEntries(anomalyKinds.map((kind) => [kind, aurocOf(scores, kind)])),
         };
@@ -77,11 +88,14 @@ export async function evaluateCandidate(
       (error: unknown) => (error as Error).message,
     );
     const candidate = damage === undefined ? await scoresOf(trained.id) : undefined;
-    if (!candidate || ![...candidate.normal, ...candidate.abnormal].every(Number.isFinite)) {
+    if (
+      !candidate ||
+      ![candidate.normal, candidate.abnormal, candidate.known].flat().every(Number.isFinite)
+    ) {
       const nothing = { normal: [], abnormal: [], threshold: 0 };
       const reason = damage ?? 'some of its scores are no numbers';
       const verdict = judge({ ...common, candidate: nothing, damage: reason }, request.gate);
-      return { verdict, evaluatedBy, candidate: null, promoted: null };
+      return { verdict, evaluatedBy, candidate: null, promoted: null, labelled: null };
     }
     const reference = promoted && (await scoresOf(promoted.id));
     const trial: Trial = {
@@ -94,15 +108,27 @@ export async function evaluateCandidate(
         },
       }),
     };
-    const metrics = (scores: typeof candidate): CardMetrics => ({
+    const metrics = (scores: CandidateScores): CardMetrics => ({
       ...trialMetrics(trial, scores),
       aurocByKind: scores.byKind,
+    });
+    const few = { ...trial, abnormalPatients: abnormal.map(({ patient }) => patient) };
+    const labelledMetrics = (scores: CandidateScores): CardMetrics => ({
+      ...trialMetrics(few, { ...scores, abnormal: scores.known }),
+      aurocByKind: {},
     });
     return {
       verdict: judge(trial, request.gate),
       evaluatedBy,
       candidate: metrics(candidate),
       promoted: reference ? metrics(reference) : null,
+      labelled:
+        labelled || abnormal.length === 0
+          ? null
+          : {
+              candidate: labelledMetrics(candidate),
+              promoted: reference ? labelledMetrics(reference) : null,
+            },
     };
   } finally {
     await normalCache.close();

@@ -56,6 +56,11 @@ export const modelCardSchema = z.object({
   evaluatedBy: z.enum(['labelled studies', 'synthetic anomalies']),
   candidate: metricsSchema.nullable(),
   promoted: metricsSchema.nullable(),
+  /** On labelled abnormal studies of too few patients to decide by them, if there are any. */
+  labelled: z
+    .object({ candidate: metricsSchema, promoted: metricsSchema.nullable() })
+    .nullable()
+    .default(null),
   /** Conditions of the gate, each with its numbers. */
   gate: z.array(
     z.object({

@@ -76,6 +76,7 @@ export async function registerCandidate(
     evaluatedBy: evaluated.evaluatedBy,
     candidate,
     promoted: evaluated.promoted,
+    labelled: evaluated.labelled,
     gate: verdict.conditions.map((condition) => ({ ...condition })),
     ...{ outcome: 'candidate', reason: reason ?? 'it is not promoted yet' },
   });

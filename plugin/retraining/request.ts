@@ -79,7 +79,11 @@ export const retrainingRequestSchema = z
     rate: share.default(8e-5),
     seed: count.default(1),
     alpha: share.default(0.05),
+    /** Augmentation by slices that are upside down: the paper's; false for what never is. */
+    verticalFlip: z.boolean().default(true),
     checkpointEvery: count.default(100),
+    /** Computes decoder blocks twice: less memory for more time. */
+    checkpointing: z.boolean().default(false),
     threads: count.optional(),
     /** Shares of the patients that are held out: to calibrate, and to evaluate by. */
     calibration: share.default(0.2),

@@ -27,7 +27,7 @@ import { settingsSchema } from '../settings.ts';
 import { chooseStudies } from './choose-studies.ts';
 import { readCard } from './model-card.ts';
 import { retrainingRequestSchema } from './request.ts';
-import { retrain } from './retrain.ts';
+import { retrain, trainingOptions } from './retrain.ts';
 import type { RetrainContext } from './retrain-context.ts';
 import { beginRun, createRun, openRun, runsOf, type RunResult } from './run-folder.ts';
 import { scheduleSchema } from './schedule-settings.ts';
@@ -106,9 +106,19 @@ test('what is good is promoted; poisoned normals and a broken bundle are stopped
   const wide = { falsePositives: 0.7, auroc: 0.5 };
   const clean = { folder: await pictures('clean', 20, 0) };
   // Nothing that says something is promoted yet: this one is taken for granted.
-  const first = await run({ normal: clean, gate: wide });
+  const known = { folder: await pictures('known', 0, 2) };
+  const first = await run({ normal: clean, abnormal: known, gate: wide });
   expect(first).toMatchObject({ outcome: 'promoted', reason: null });
-  expect(await readCard(root, first!.bundle)).toMatchObject({ outcome: 'promoted', reason: null });
+  expect(await readCard(root, first!.bundle)).toMatchObject({
+    ...{ outcome: 'promoted', reason: null },
+    // Two abnormal patients do not decide, but are told.
+    evaluatedBy: 'synthetic anomalies',
+    data: { abnormal: { patients: 2 } },
+    labelled: {
+      candidate: { auroc: expect.any(Number) as number },
+      promoted: { auroc: expect.any(Number) as number },
+    },
+  });
   // Killed when it was promoted, and before it could say so.
   const [folderOfFirst] = await runsOf(root, 'untrained');
   rmSync(join(folderOfFirst, 'result.json'));
@@ -231,6 +241,12 @@ test('what cannot be trained with is said before training', async () => {
   expect(kept).toHaveLength(3);
   expect(kept.map((path) => existsSync(join(path, 'normal-slices')))).toEqual([false, false, false]);
 }, 300_000);
+
+test('a retraining trains as it is asked to', () => {
+  const asked = { loss: 'mae', verticalFlip: false, checkpointing: true } as const;
+  const request = retrainingRequestSchema.parse({ profile: 'untrained', normal: { folder }, ...asked });
+  expect(trainingOptions({ folder, request }, context(), untrained)).toMatchObject(asked);
+});
 
 test('labels are asked of Orthanc; studies that are known to be abnormal are never normal', async () => {
   const asked: unknown[] = [];

@@ -75,10 +75,11 @@ export function trainingOptions(
   { root, provider }: Pick<RetrainContext, 'root' | 'provider'>,
   base: string,
 ): QfaeTrainingOptions {
-  const { profile, loss, epochs, batchSize, microBatch, rate, seed, alpha, checkpointEvery, threads } =
-    request;
+  const { profile, loss, epochs, batchSize, microBatch, rate, seed, alpha, threads } = request;
+  const { verticalFlip, checkpointEvery, checkpointing } = request;
   return {
-    ...{ root, base, profile, loss, epochs, batchSize, seed, alpha, checkpointEvery, provider },
+    ...{ root, base, profile, loss, epochs, batchSize, seed, alpha, provider },
+    ...{ verticalFlip, checkpointEvery, checkpointing },
     microBatch: microBatchFor(batchSize, microBatch),
     cacheFolder: cachePath(folder, 'normal'),
     runFolder: join(folder, 'training'),
