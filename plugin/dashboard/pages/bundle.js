@@ -158,13 +158,18 @@ export function verdict({ percentile, flagged }) {
 }
 
 /** How a retraining went: its losses, and the conditions that the candidate had to meet. */
-function retrainingView({ curves, gate, outcome, reason, comparedWith, evaluatedBy }) {
+function retrainingView({ curves, data, gate, outcome, reason, comparedWith, evaluatedBy, labelled }) {
   const losses = { 'Loss in training': curves.training, 'Loss of held-out slices': curves.heldOut };
   return html`<section aria-label="Retraining">
     <h2>Retraining</h2>
     <p>
       ${outcome}${reason ? `: ${reason}` : ''}; compared with ${comparedWith ?? 'nothing'}, evaluated by
       ${evaluatedBy}.
+      ${
+        labelled
+          ? `Labelled abnormal studies of ${data.abnormal.patients} patients, too few to decide: AUROC ${significant(labelled.candidate.auroc)}${labelled.promoted ? `, of the promoted bundle ${significant(labelled.promoted.auroc)}` : ''}.`
+          : nothing
+      }
     </p>
     ${Object.entries(losses).map(([name, points]) =>
       points.length > 1
