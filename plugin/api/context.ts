@@ -27,7 +27,7 @@ export interface ApiContext extends GuardContext {
   events: EventFeed;
   pool: DicomPool;
   /** Files of what readers look at. */
-  shown: Pick<ShownSeries, 'file'>;
+  shown: Pick<ShownSeries, 'read'>;
   /** Stores a sample study; returns its StudyInstanceUID. */
   loadSample: () => Promise<string>;
   log: Logger;

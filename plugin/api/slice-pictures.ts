@@ -36,20 +36,27 @@ export function slicePictures({ database, settings, archives, pool, shown }: Api
     if (!slice) throw new Problem(404, `study ${study} has ${slices.length} scored slices`);
     return { row, index: number - 1, slice };
   };
-  /** The file that holds the slice. */
-  const fileOf = async ({ row, slice }: FoundSlice): Promise<string> => {
+  /** What `read` makes of the file that holds the slice. */
+  const readFile = async <Result>(
+    { row, slice }: FoundSlice,
+    read: (file: string) => Promise<Result>,
+  ): Promise<Result> => {
     const archive = archives.get(row.archive);
     const series = row.selection?.seriesInstanceUID ?? row.subject?.seriesInstanceUID;
     if (!archive || series === undefined)
       throw new Problem(404, `archive ${row.archive} is not in the settings`);
-    const file = await shown
-      .file(archive, row.studyInstanceUID, series, slice.sopInstanceUID)
+    const outcome = await shown
+      .read(archive, row.studyInstanceUID, series, slice.sopInstanceUID, async (file) => {
+        const [reading] = await Promise.allSettled([read(file)]);
+        return reading;
+      })
       .catch((error: unknown) => {
         throw new Problem(502, (error as Error).message);
       });
-    if (file === undefined)
+    if (outcome === undefined)
       throw new Problem(404, `archive ${row.archive} no longer holds ${slice.sopInstanceUID}`);
-    return file;
+    if (outcome.status === 'rejected') throw outcome.reason;
+    return outcome.value;
   };
   const keptMapOf = async ({ row, index }: FoundSlice): Promise<KeptMap> => {
     const kept = await readKeptMap(database, row.id, index);
@@ -63,9 +70,10 @@ export function slicePictures({ database, settings, archives, pool, shown }: Api
     const bundle = await openBundle(settings.data, found.row.bundle ?? '').catch((error: unknown) => {
       throw new Problem(404, (error as Error).message);
     });
-    const file = await fileOf(found);
-    const grey = await pool.readSlice(file, frame, { colour: 'luma' });
-    const aspect = pixelAspectRatio(frameAttributes((await pool.readHeader(file)).dataset, frame));
+    const { grey, aspect } = await readFile(found, async (file) => ({
+      grey: await pool.readSlice(file, frame, { colour: 'luma' }),
+      aspect: pixelAspectRatio(frameAttributes((await pool.readHeader(file)).dataset, frame)),
+    }));
     const heatmap = await heatmapFrom(kept, grey, calibrationOf(bundle).mapThreshold);
     const { pixels, columns: width, rows: height } = heatmapOverlay(heatmap, score, bundle.title);
     return sharp(pixels, { raw: { width, height, channels: 3 } })
@@ -73,5 +81,5 @@ export function slicePictures({ database, settings, archives, pool, shown }: Api
       .png()
       .toBuffer();
   };
-  return { find, fileOf, keptMapOf, heatmapOf };
+  return { find, readFile, keptMapOf, heatmapOf };
 }

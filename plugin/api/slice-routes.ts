@@ -65,7 +65,7 @@ const sliceParameters = z.strictObject({
 /** What a reader looks at: slices in grey, their anomaly maps and reconstructions. */
 export function sliceRoutes(context: ApiContext): Route[] {
   const { database, pool } = context;
-  const { find, fileOf, keptMapOf, heatmapOf } = slicePictures(context);
+  const { find, readFile, keptMapOf, heatmapOf } = slicePictures(context);
   const path = '/studies/{archive}/{study}/slices/{slice}';
   const picture = {
     method: 'get' as const,
@@ -84,14 +84,18 @@ export function sliceRoutes(context: ApiContext): Route[] {
       async handle({ parameters }) {
         const found = await find(parameters);
         const kept = await readKeptMap(database, found.row.id, found.index);
-        const file = await fileOf(found);
         const { frame } = found.slice;
-        const attributes = frameAttributes((await pool.readHeader(file)).dataset, frame);
+        const shownAs = await readFile(found, async (file) => {
+          const attributes = frameAttributes((await pool.readHeader(file)).dataset, frame);
+          return {
+            pixelAspectRatio: pixelAspectRatio(attributes),
+            window: await readWindow(pool, file, frame, attributes),
+          };
+        });
         return {
           ...found.slice,
           gridToSlice: kept ? [...kept.gridToSlice] : null,
-          pixelAspectRatio: pixelAspectRatio(attributes),
-          window: await readWindow(pool, file, frame, attributes),
+          ...shownAs,
         };
       },
     }),
@@ -108,7 +112,8 @@ export function sliceRoutes(context: ApiContext): Route[] {
           ...(query.window !== undefined && { window: windowOf(query.window) }),
         };
         const { frame } = found.slice;
-        sendPicture(response, await renderFrame(pool, await fileOf(found), frame, rendering, 'image/png'));
+        const image = await readFile(found, (file) => renderFrame(pool, file, frame, rendering, 'image/png'));
+        sendPicture(response, image);
         return undefined;
       },
     }),
