@@ -278,6 +278,8 @@ const singleSettings = z.strictObject({
       studiesDays: z.number().positive().optional(),
       /** Scorings that have ended, in worklist and API. */
       scoringsDays: z.number().positive().optional(),
+      /** Anomaly maps and reconstructions of slices, of any archive, counted from the end of the scoring. */
+      mapsDays: z.number().positive().optional(),
       /** Days of the audit log. */
       auditDays: z.number().positive().default(730),
     })

@@ -134,6 +134,32 @@ test('the embedded database gives the room of what was deleted to what comes', a
   expect(await fill()).toBeLessThan(2 * first);
 });
 
+test('maps go when their scoring has ended long ago; the scores stay', async () => {
+  for (const [study, finished] of [
+    ['1', now],
+    ['2', inDays(5)],
+  ] as const) {
+    await database.query(
+      `with kept as (
+         insert into scoring (archive, study_instance_uid, requested_at, state, finished_at)
+         values ('maps', $1, $2, 'scored', $3) returning id)
+       insert into anomaly_map select id, 0, '[1, 0, 0, 0, 1, 0]', '', '' from kept`,
+      [study, now, finished],
+    );
+  }
+  const pass = (keys: object) => applyRetention(database, store, folder, retention(keys), inDays(4));
+  expect(await pass({})).toMatchObject({ maps: 0 });
+  expect(await pass({ mapsDays: 3 })).toMatchObject({ maps: 1, scorings: 0 });
+  const left = await database.query(
+    `select study_instance_uid as uid, (select count(*)::int from anomaly_map where scoring_id = id) as maps
+     from scoring where archive = 'maps' order by 1`,
+  );
+  expect(left).toEqual([
+    { uid: '1', maps: 0 },
+    { uid: '2', maps: 1 },
+  ]);
+});
+
 test('the audit log goes day by day', async () => {
   mkdirSync(auditFolder(folder), { recursive: true });
   writeFileSync(join(auditFolder(folder), 'notes.txt'), 'not ours');

@@ -13,24 +13,26 @@ const dayMs = 24 * 3600_000;
 export interface Removed {
   studies: number;
   scorings: number;
+  maps: number;
   auditDays: number;
 }
 
 /**
  * Removes what the settings no longer let be kept at `now`: studies of the node's own store of which nothing came
  * for so long, with their results; ended scorings, and with them the scores in worklist and API, not what readers
- * said; days of the audit log. What waits or runs stays. Once `signal` is aborted, what is left waits for the next pass.
+ * said; what pictures of slices the node keeps of any archive's studies; days of the audit log. What waits or runs
+ * stays. Once `signal` is aborted, what is left waits for the next pass.
  */
 export async function applyRetention(
   database: Database,
   store: InstanceStore,
   dataFolder: string,
-  { studiesDays, scoringsDays, auditDays }: Settings['retention'],
+  { studiesDays, scoringsDays, mapsDays, auditDays }: Settings['retention'],
   now: Date = new Date(),
   signal?: AbortSignal,
 ): Promise<Removed> {
   const before = (days: number) => new Date(now.getTime() - days * dayMs);
-  const removed: Removed = { studies: 0, scorings: 0, auditDays: 0 };
+  const removed: Removed = { studies: 0, scorings: 0, maps: 0, auditDays: 0 };
   for (let more = studiesDays !== undefined; more && !signal?.aborted;) {
     const studies = await database.query<{ uid: string }>(
       `select study_instance_uid as uid from study s
@@ -69,6 +71,14 @@ export async function applyRetention(
       [before(scoringsDays), localArchiveName],
     );
     removed.scorings = rows.length;
+  }
+  if (mapsDays !== undefined) {
+    const rows = await database.query(
+      `delete from anomaly_map using scoring
+       where scoring_id = scoring.id and finished_at < $1 and state not in ('queued', 'running') returning slice`,
+      [before(mapsDays)],
+    );
+    removed.maps = rows.length;
   }
   const earliest = before(auditDays).toISOString().slice(0, 10);
   for (const file of await readdir(auditFolder(dataFolder)).catch(() => [])) {
