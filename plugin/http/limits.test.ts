@@ -36,6 +36,7 @@ async function serve(given: object): Promise<number> {
     authentication: false,
     identify: identifier({ settings }),
     limits: settings.limits,
+    archives: new Map(),
     metrics: new Metrics({} as Database, { provider: 'cpu', precision: 'float32' }),
     log: createLog('silent'),
   } as unknown as ServerContext);
