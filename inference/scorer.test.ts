@@ -98,25 +98,23 @@ test('a slice that is none ends scoring, and the scorer goes on', async () => {
   expect(await collect(scorer.score([slices[0]]))).toHaveLength(1);
 });
 
-test('a slice is prepared on another thread: this one goes on meanwhile', async () => {
-  let turns = 0;
-  let counting = true;
-  const turn = () => {
-    turns += 1;
-    if (counting) setImmediate(turn);
-  };
-  const seen: number[] = [];
+test('a slice is prepared on another thread than the one that scores are asked of', async () => {
+  const wide = { pixels: new Uint8Array(5000 ** 2).fill(90), rows: 5000, columns: 5000 };
+  const processorTime = ({ user, system }: NodeJS.CpuUsage) => user + system;
+  const used: { here: number; anywhere: number }[] = [];
   function* source() {
-    setImmediate(turn);
     // In one batch: between the two, the first one is prepared, and nothing is scored.
-    for (const side of [5000, 60]) {
-      seen.push(turns);
-      yield { pixels: new Uint8Array(side * side).fill(90), rows: side, columns: side };
+    for (const slice of [wide, slices[0]]) {
+      used.push({
+        here: processorTime(process.threadCpuUsage()),
+        anywhere: processorTime(process.cpuUsage()),
+      });
+      yield slice;
     }
   }
   expect(await collect(scorer.score(source()))).toHaveLength(2);
-  counting = false;
-  expect(seen[1] - seen[0]).toBeGreaterThan(1);
+  const [before, after] = used;
+  expect(after.here - before.here).toBeLessThan((after.anywhere - before.anywhere) / 2);
 });
 
 test('when the thread ends, what waits on it is rejected; a new scorer works', async () => {
