@@ -61,10 +61,13 @@ export function valueRepresentation(vr: string): ValueRepresentation | undefined
 const undecided: Record<string, string> = { ox: 'OW', lt: 'OW', up: 'UL', xs: 'xs' };
 
 const vrByTag = new Map<string, string>();
-for (const { tag, vr } of Object.values(dictionary)) {
+const keywordByTag = new Map<string, string>();
+for (const { tag, vr, name } of Object.values(dictionary)) {
   // Repeating groups stand as (60xx), (50xx) and (7Fxx) with the range written out.
   const match = /^\(([0-9A-F]{4})(?:-[0-9A-F]{4})?,([0-9A-F]{4})\)$/.exec(tag);
   const known = Object.hasOwn(undecided, vr) ? undecided[vr] : vr;
+  // dcmjs marks keywords of retired attributes.
+  if (match) keywordByTag.set(match[1] + match[2], name.replace(/^RETIRED_/, ''));
   if (match && (known === 'xs' || Object.hasOwn(representations, known)))
     vrByTag.set(match[1] + match[2], known);
 }
@@ -81,6 +84,16 @@ export function dictionaryVR(tag: string, signed: boolean): string | undefined {
   if (group % 2 === 1) return /^00[1-9A-F][0-9A-F]$/.test(tag.slice(4)) ? 'LO' : undefined;
   const vr = vrByTag.get(tag) ?? vrByTag.get(repeatingGroup(tag));
   return vr === 'xs' ? (signed ? 'SS' : 'US') : vr;
+}
+
+/**
+ * The keyword of a public attribute by the data dictionary (PS3.6).
+ *
+ * @param tag eight upper-case hexadecimal digits
+ * @returns undefined for what the dictionary does not hold
+ */
+export function keywordOf(tag: string): string | undefined {
+  return keywordByTag.get(tag) ?? keywordByTag.get(repeatingGroup(tag));
 }
 
 /** (50xx,eeee) and (60xx,eeee) are defined once, for the first group (PS3.5 7.6). */

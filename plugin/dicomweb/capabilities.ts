@@ -1,3 +1,6 @@
+import { escapedXml } from '../../dicom/native-model.ts';
+import { json, xml } from './data-set-form.ts';
+
 /** A resource of the service and what can be done with it. */
 interface Resource {
   path: string;
@@ -12,17 +15,17 @@ interface Method {
   produces?: string[];
 }
 
-const json = ['application/dicom+json'];
+const dataSets = [json, `multipart/related; type="${xml}"`];
 const dicom = ['multipart/related; type="application/dicom"', 'application/dicom'];
 const pictures = ['image/jpeg', 'image/png', 'multipart/related; type="image/jpeg"'];
 const pixels = ['multipart/related; type="application/octet-stream"', 'application/octet-stream'];
 const objects = [...dicom, pixels[0]];
-const storing = { name: 'Store', consumes: dicom, produces: json };
-const searching = { GET: { name: 'Search', produces: json } };
+const storing = { name: 'Store', consumes: dicom, produces: [json, xml] };
+const searching = { GET: { name: 'Search', produces: dataSets } };
 
 const retrieved = (path: string): Resource[] => [
   { path, methods: { GET: { name: 'Retrieve', produces: objects }, DELETE: { name: 'Delete' } } },
-  { path: `${path}/metadata`, methods: { GET: { name: 'Retrieve', produces: json } } },
+  { path: `${path}/metadata`, methods: { GET: { name: 'Retrieve', produces: dataSets } } },
   { path: `${path}/rendered`, methods: { GET: { name: 'Retrieve', produces: pictures } } },
   { path: `${path}/thumbnail`, methods: { GET: { name: 'Retrieve', produces: pictures.slice(0, 2) } } },
 ];
@@ -55,7 +58,7 @@ export const capabilities: Resource[] = [
 /** The same as a Web Application Description (W3C member submission of 31 August 2009). */
 export function wadl(root: string): string {
   const representations = (types: string[] = []) =>
-    types.map((type) => `<representation mediaType="${escaped(type)}"/>`).join('');
+    types.map((type) => `<representation mediaType="${escapedXml(type)}"/>`).join('');
   const resources = capabilities.map(({ path, methods }) => {
     const described = Object.entries(methods).map(
       ([method, { name, consumes, produces }]) =>
@@ -63,15 +66,11 @@ export function wadl(root: string): string {
         `<method name="${method}" id="${[name, ...path.match(/\w+/g)!].join('-')}"><request>${representations(consumes)}</request>` +
         `<response>${representations(produces)}</response></method>`,
     );
-    return `<resource path="${escaped(path.slice(1))}">${described.join('')}</resource>`;
+    return `<resource path="${escapedXml(path.slice(1))}">${described.join('')}</resource>`;
   });
   return (
     '<?xml version="1.0" encoding="UTF-8"?>' +
-    `<application xmlns="http://wadl.dev.java.net/2009/02"><resources base="${escaped(root)}/">` +
+    `<application xmlns="http://wadl.dev.java.net/2009/02"><resources base="${escapedXml(root)}/">` +
     `${resources.join('')}</resources></application>`
   );
-}
-
-function escaped(text: string): string {
-  return text.replaceAll('&', '&amp;').replaceAll('"', '&quot;').replaceAll('<', '&lt;');
 }

@@ -4,6 +4,7 @@ import { Readable } from 'node:stream';
 import { finished, pipeline } from 'node:stream/promises';
 import { Router, type Request, type Response } from 'express';
 import type { DicomJson } from '../../dicom/dicom-json.ts';
+import { nativeModel } from '../../dicom/native-model.ts';
 import { isUID } from '../../dicom/uid.ts';
 import type { Database } from '../database/database.ts';
 import type { Level } from '../store/attributes.ts';
@@ -14,6 +15,7 @@ import { requestID } from '../http/request-id.ts';
 import { ahead } from './ahead.ts';
 import { allBulkDataMessage, bulkDataMessage, wantsBulkData, withBulkDataURIs } from './bulk-data.ts';
 import { capabilities, wadl } from './capabilities.ts';
+import { dataSetForm, json, xml, type DataSetForm } from './data-set-form.ts';
 import { frameNumbers, framesMessage } from './frames.ts';
 import { instancesMessage } from './instances.ts';
 import { acceptedMediaTypes, covers } from './media-type.ts';
@@ -65,8 +67,9 @@ export function dicomWebRouter(context: DicomWebContext): Router {
       return;
     }
     response.status(status);
-    if (body) response.type('application/dicom+json').send(JSON.stringify(body));
-    else response.end();
+    if (!body) response.end();
+    else if (dataSetForm(acceptOf(request), false) === 'xml') response.type(xml).send(nativeModel(body));
+    else response.type(json).send(JSON.stringify(body));
   };
   router.post('/studies', (request, response) => answerStore(request, response));
   router.post('/studies/:study', (request, response) =>
@@ -74,7 +77,7 @@ export function dicomWebRouter(context: DicomWebContext): Router {
   );
 
   const answerSearch = (level: Level) => async (request: Request, response: Response) => {
-    requireJson(request);
+    const form = acceptedForm(request);
     const within = {
       ...(request.params['study'] !== undefined && { '0020000D': uid(request, 'study') }),
       ...(request.params['series'] !== undefined && { '0020000E': uid(request, 'series') }),
@@ -83,7 +86,7 @@ export function dicomWebRouter(context: DicomWebContext): Router {
     if (query.unsupported.length > 0) {
       response.set('Warning', `299 qfae "these parameters are not heeded: ${query.unsupported.join(', ')}"`);
     }
-    await sendJsonArray(response, search({ database, store, pool }, query, rootOf(request)));
+    await sendDataSets(response, search({ database, store, pool }, query, rootOf(request)), form);
   };
   router.get('/studies', answerSearch('study'));
   router.get('/series', answerSearch('series'));
@@ -155,12 +158,12 @@ export function dicomWebRouter(context: DicomWebContext): Router {
       );
     });
     router.get(`${path}/metadata`, async (request, response) => {
-      requireJson(request);
+      const form = acceptedForm(request);
       const root = rootOf(request);
       const datasets = ahead(await requested(request), headersAhead, async (instance) =>
         withBulkDataURIs(await pool.readHeader(store.path(instance)), urlOf(root, instance)),
       );
-      await sendJsonArray(response, datasets);
+      await sendDataSets(response, datasets, form);
     });
     router.get(`${path}/rendered`, async (request, response) => {
       await sendRendered(request, response, await everyPicture(await requested(request)), false);
@@ -267,24 +270,37 @@ async function begun(
   })();
 }
 
-async function sendJsonArray(response: Response, items: AsyncGenerator<DicomJson>): Promise<void> {
-  const first = await items.next();
-  response.type('application/dicom+json');
-  const text = async function* () {
-    yield first.done ? '[' : `[${JSON.stringify(first.value)}`;
-    for await (const item of items) yield `,${JSON.stringify(item)}`;
-    yield ']';
+/** Sends data sets as one JSON array, or each as a part in XML; none in XML are no content (PS3.18 section 10.6.3). */
+async function sendDataSets(
+  response: Response,
+  datasets: AsyncGenerator<DicomJson>,
+  form: DataSetForm,
+): Promise<void> {
+  const first = await datasets.next();
+  if (form === 'json') {
+    response.type(json);
+    const text = async function* () {
+      yield first.done ? '[' : `[${JSON.stringify(first.value)}`;
+      for await (const dataset of datasets) yield `,${JSON.stringify(dataset)}`;
+      yield ']';
+    };
+    await pipeline(Readable.from(text()), response);
+    return;
+  }
+  if (first.done) {
+    response.status(204).end();
+    return;
+  }
+  const part = (dataset: DicomJson) => ({ contentType: xml, body: [Buffer.from(nativeModel(dataset))] });
+  const parts = async function* () {
+    yield part(first.value);
+    for await (const dataset of datasets) yield part(dataset);
   };
-  await pipeline(Readable.from(text()), response);
+  await sendMessage(response, { type: xml, multipart: true, parts: parts() });
 }
 
 function sendCapabilities(request: Request, response: Response): void {
-  const types = [
-    'application/vnd.sun.wadl+xml',
-    'application/xml',
-    'application/json',
-    'application/dicom+json',
-  ];
+  const types = ['application/vnd.sun.wadl+xml', 'application/xml', 'application/json', json];
   const accepted = acceptedMediaTypes(acceptOf(request));
   const type = accepted.flatMap((one) => types.find((offered) => covers(one, offered)) ?? []).at(0);
   if (type === undefined) throw new RetrieveError(406, `to be had as ${types.join(', ')}`);
@@ -298,12 +314,11 @@ function uid(request: Request, name: string): string {
   return value;
 }
 
-function requireJson(request: Request): void {
-  const types = ['application/dicom+json', 'application/json'];
-  const accepted = acceptedMediaTypes(acceptOf(request));
-  if (!accepted.some((mediaType) => types.some((type) => covers(mediaType, type)))) {
-    throw new RetrieveError(406, 'to be had as application/dicom+json');
-  }
+/** How a search or metadata are answered. @throws RetrieveError 406 */
+function acceptedForm(request: Request): DataSetForm {
+  const form = dataSetForm(acceptOf(request), true);
+  if (form) return form;
+  throw new RetrieveError(406, `to be had as ${json} or multipart/related; type="${xml}"`);
 }
 
 /** What the client accepts: the query parameter stands for the header where one cannot be sent (8.3.3.1). */

@@ -243,6 +243,34 @@ for copy, original in zip(*input):
     expect((await get(`${urlOf(cr)}/bulkdata/00100010`)).status).toBe(404);
   });
 
+  test('metadata, search results and the outcome of storing as XML, for whom that is the form', async () => {
+    const xml = 'multipart/related; type="application/dicom+xml"';
+    const metadata = await partsOf(await get(`/studies/${ct[0].studyInstanceUID}/metadata`, xml));
+    expect(metadata.map(({ type }) => type)).toEqual(Array(3).fill('application/dicom+xml'));
+    metadata.forEach(({ bytes }, i) => {
+      expect(bytes.toString()).toContain(
+        `<BulkData uri="${node.dicomWebUrl}${urlOf(ct[i])}/bulkdata/7FE00010"/>`,
+      );
+    });
+    const found = await partsOf(await get('/studies?PatientName=müller*', `text/html, ${xml}`));
+    expect(found.map(({ bytes }) => bytes.toString())).toEqual([
+      expect.stringContaining('<FamilyName>Müller</FamilyName><GivenName>Jörg</GivenName>'),
+    ]);
+    expect((await get('/studies?PatientName=nobody', xml)).status).toBe(204);
+    expect(
+      (await get('/studies', `${xml}, application/dicom+json;q=0.5`)).headers.get('content-type'),
+    ).toMatch(/^multipart\/related/);
+    expect((await get('/studies', `${xml};q=0.5, */*`)).headers.get('content-type')).toMatch(/json/);
+    expect((await get('/studies', 'application/dicom+xml')).status).toBe(406);
+
+    const stored = await stow(node.dicomWebUrl, [cr.bytes], { headers: { accept: 'application/dicom+xml' } });
+    expect([stored.status, stored.headers.get('content-type')]).toEqual([
+      200,
+      expect.stringMatching(/^application\/dicom\+xml/),
+    ]);
+    expect(await stored.text()).toContain(`<Value number="1">${cr.sopInstanceUID}</Value>`);
+  });
+
   test('all bulk data of an instance or a study, each part with its address', async () => {
     const accept = 'multipart/related; type="application/octet-stream"';
     const parts = await partsOf(await get(urlOf(cr), accept));
