@@ -33,6 +33,11 @@ export class PartlyStoredError extends Error {
   }
 }
 
+/** An archive does not take a note of a study, and will not take it later either. */
+export class NoteRefusedError extends Error {
+  override name = 'NoteRefusedError';
+}
+
 /** Where results go. */
 export interface Destination {
   readonly name: string;
@@ -50,7 +55,11 @@ export interface Destination {
   /** Breaks off requests that are under way. */
   close(): Promise<void>;
 
-  /** Writes what came of a study where its users see it without opening it, if there is such a place. */
+  /**
+   * Writes what came of a study where its users see it without opening it, if there is such a place.
+   *
+   * @throws NoteRefusedError; any other error where it may be tried again.
+   */
   note?(studyInstanceUID: string, score: ScoreValues): Promise<void>;
 
   /** Deletes what an earlier result left, where that is permitted; true if it did. */

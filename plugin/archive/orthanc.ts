@@ -7,7 +7,7 @@ import { ownObjects } from '../jobs/scorings.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import type { Logger } from '../log.ts';
 import type { Settings } from '../settings.ts';
-import type { InstanceReference } from './archive.ts';
+import { NoteRefusedError, type InstanceReference } from './archive.ts';
 import { authorization, DicomWebArchive } from './dicomweb-archive.ts';
 
 type OrthancSettings = NonNullable<Settings['orthanc']>;
@@ -124,7 +124,11 @@ export class OrthancArchive extends DicomWebArchive {
     }
   }
 
-  /** The percentile as metadata of the study, and a label on it where it is flagged. */
+  /**
+   * The percentile as metadata of the study, and a label on it where it is flagged.
+   *
+   * @throws NoteRefusedError where Orthanc does not permit it
+   */
   async note(studyInstanceUID: string, { percentile, flagged }: ScoreValues): Promise<void> {
     const found = await this.#json<{ Type: string; ID: string }[]>('/tools/lookup', {
       method: 'POST',
@@ -141,7 +145,10 @@ export class OrthancArchive extends DicomWebArchive {
       for (const { path, ...init } of changes) {
         const answer = await this.#fetch(path, init);
         await answer.body?.cancel();
-        if (!answer.ok) throw new Error(`${this.name}: ${init.method} ${path} was answered ${answer.status}`);
+        const refused = answer.status >= 400 && answer.status < 500;
+        const NoteError = refused ? NoteRefusedError : Error;
+        if (!answer.ok)
+          throw new NoteError(`${this.name}: ${init.method} ${path} was answered ${answer.status}`);
       }
     }
   }

@@ -10,7 +10,12 @@ import { resultIdentity } from '../../dicom/writing/result-uid.ts';
 import { uidFrom } from '../../dicom/uid.ts';
 import { shadowBundle } from '../../inference/bundle/shadow.ts';
 import type { Bundle } from '../../inference/bundle/schema.ts';
-import type { Archive, Destination, InstanceReference } from '../archive/archive.ts';
+import {
+  NoteRefusedError,
+  type Archive,
+  type Destination,
+  type InstanceReference,
+} from '../archive/archive.ts';
 import type { Database } from '../database/database.ts';
 import type { Logger } from '../log.ts';
 import type { NodeBundles } from '../node-bundles.ts';
@@ -196,11 +201,13 @@ class StudyScoring {
         rejectionNote: (rejected) => rejectionNote(context, header, rejected),
       });
     }
+    await this.#enter('note');
     for (const destination of this.#destinations) {
       await destination.note?.(this.#scoring.studyInstanceUID, score).catch((error: unknown) => {
+        if (!(error instanceof NoteRefusedError)) throw error;
         this.#log.warn(
           { error, archive: destination.name },
-          'the percentile could not be noted beside the study',
+          'the archive takes no percentile beside the study',
         );
       });
     }
