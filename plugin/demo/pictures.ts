@@ -40,8 +40,7 @@ async function pictures(): Promise<void> {
     await page.waitForLoadState('networkidle');
     await take(page, 'worklist', 480);
     await page.goto(`${node.url}/#/study/local/${last!.studyInstanceUID}`);
-    await page.getByRole('heading', { name: /^Slice/ }).waitFor();
-    await page.waitForLoadState('networkidle');
+    await page.locator('.pictures[aria-busy=false]').waitFor();
     await take(page, 'study', 940);
   } finally {
     await browser.close();

@@ -105,10 +105,10 @@ export class StudyPage {
       this.#threshold = this.#style.transparentBelow * this.#style.scaleEnd;
       this.#viewer = (await read('/node')).viewer;
     }
-    this.#study = study;
     if (study.bundle && study.bundle !== this.#bundle?.id) {
       this.#bundle = await read(`/bundles/${study.bundle}`).catch(() => undefined); // it may be gone by now
     }
+    this.#study = study;
     if (study.finishedAt !== before) {
       this.#pictures.clear();
       this.#drawn = undefined;
