@@ -9,7 +9,7 @@ export type DataSetForm = 'json' | 'xml';
 
 /**
  * The form in which a client most wants metadata, search results and the outcome of storing; JSON where it takes
- * either (PS3.18 tables 10.4.4-1, 10.5.4-1 and 10.6.4-1). Undefined where it takes neither.
+ * either (PS3.18 sections 10.4.4, 10.5.4 and 10.6.4). Undefined where it takes neither.
  *
  * @param multipart whether XML comes as a multipart message
  */
