@@ -19,6 +19,7 @@ import { enterEvent, forgetEvents } from '../events/event-log.ts';
 import { studiesJudged } from '../feedback/feedback.ts';
 import { JobQueue } from '../jobs/queue.ts';
 import { createLog } from '../log.ts';
+import { enterRetraining, updateRetraining } from '../retraining/retrainings.ts';
 import { RetrainingSchedule } from '../retraining/schedule.ts';
 import { enforceRules } from '../rules/rule-book.ts';
 import { settingsSchema } from '../settings.ts';
@@ -462,6 +463,29 @@ describe('bundles', () => {
     const moved = await addBundle(folder, { ...manifest, reference: { ...manifest.reference, rawScore } });
     const refused = await call(`/bundles/${moved.id}/promote`, '/bundles/{bundle}/promote', post({}));
     expect(refused).toMatchObject({ status: 409, body: { detail: expect.stringMatching(/reference/) } });
+  });
+});
+
+describe('retrainings', () => {
+  test('are listed, also behind many firings that were skipped since', async () => {
+    const firing = (hour: number, skippedFor?: string) =>
+      enterRetraining(database, {
+        ...{ schedule: 'nightly', profile: 'untrained', dueAt: new Date(Date.UTC(2026, 0, 1, hour)) },
+        skippedFor: skippedFor ?? null,
+      });
+    const { id } = (await firing(0))!;
+    await updateRetraining(database, id, { state: 'done', outcome: 'candidate' });
+    for (let hour = 1; hour <= 200; hour++) await firing(hour, 'a run of nightly is under way');
+    const { body } = await call('/retrainings', '/retrainings');
+    const listed = body['retrainings'] as { id: string; state: string; dueAt: string }[];
+    expect(listed.at(-1)).toMatchObject({ id, state: 'done' });
+    expect(listed[0]).toMatchObject({ state: 'skipped', dueAt: '2026-01-09T08:00:00.000Z' });
+    expect(listed.map(({ dueAt }) => dueAt)).toEqual(
+      listed
+        .map(({ dueAt }) => dueAt)
+        .sort()
+        .reverse(),
+    );
   });
 });
 

@@ -5,8 +5,8 @@ import type { ApiContext } from './context.ts';
 import { Problem } from './problem.ts';
 import { answerSchema, route, type Route } from './route.ts';
 
-/** Retrainings that one answer holds at most. */
-const shown = 100;
+/** Retrainings that one answer holds at most, and as many firings that were skipped. */
+const shown = 50;
 
 const time = z.iso.datetime();
 
@@ -73,11 +73,16 @@ export function retrainingRoutes({ database, schedule }: ApiContext): Route[] {
     route({
       method: 'get',
       path: '/retrainings',
-      summary: 'Retrainings that schedules started or skipped, the newest first',
+      summary:
+        'The last retrainings that schedules started, and the last that they skipped; the newest first',
       answer: answerSchema('RetrainingList', z.object({ retrainings: z.array(retrainingSchema) })),
-      handle: async () => ({
-        retrainings: (await listRetrainings(database, { limit: shown })).map(describeRetraining),
-      }),
+      handle: async () => {
+        // A schedule that fires often is skipped often: what was trained must not vanish behind that.
+        const begun = await listRetrainings(database, { skipped: false, limit: shown });
+        const skipped = await listRetrainings(database, { state: 'skipped', limit: shown });
+        const all = [...begun, ...skipped].sort((a, b) => b.dueAt.getTime() - a.dueAt.getTime());
+        return { retrainings: all.map(describeRetraining) };
+      },
     }),
     route({
       method: 'post',

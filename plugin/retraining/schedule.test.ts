@@ -91,7 +91,7 @@ describeWith(['Orthanc'], 'a node with a schedule beside a real Orthanc', () => 
     (await (await fetch(`${node!.url}/api/v1${path}`, { method })).json()) as T;
   const retrainings = async () => (await api<{ retrainings: Retraining[] }>('/retrainings')).retrainings;
   const until = async (holds: () => Promise<boolean> | boolean) => {
-    const deadline = Date.now() + 400_000;
+    const deadline = Date.now() + 600_000;
     while (!(await holds())) {
       await sleep(200);
       if (Date.now() > deadline) throw new Error(`waited in vain\n${JSON.stringify(node?.log().slice(-20))}`);
@@ -183,7 +183,7 @@ describeWith(['Orthanc'], 'a node with a schedule beside a real Orthanc', () => 
     await until(() =>
       node!.log().some(({ msg, reason }) => msg === 'retraining is skipped' && reason === few),
     );
-  }, 900_000);
+  }, 1_500_000);
 
   test('a schedule that is paused does not fire; a run that fails is tried once again and reported', async () => {
     await api('/schedules/chest/pause', 'POST');
@@ -212,5 +212,5 @@ describeWith(['Orthanc'], 'a node with a schedule beside a real Orthanc', () => 
     expect(second - first).toBeGreaterThan(4000);
     expect((await retrainings()).filter(({ dueAt }) => Date.parse(dueAt) > pausedAt)).toHaveLength(1);
     expect((await fetch(`${node!.url}/api/v1/schedules/other/run`, { method: 'POST' })).status).toBe(404);
-  }, 400_000);
+  }, 900_000);
 });
