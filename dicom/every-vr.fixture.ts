@@ -1,4 +1,7 @@
-/** Python code that makes of pydicom's `Dataset` a `d`: every VR of PS3.5, sequences in sequences, empty values, values among empty ones, private attributes. */
+/**
+ * Python code for `pydicom`, which makes a data set `d`: every VR of PS3.5, sequences in sequences, empty values,
+ * values among empty ones, private attributes.
+ */
 export const everyVR = `
 d = Dataset()
 d.SpecificCharacterSet = 'ISO_IR 192'

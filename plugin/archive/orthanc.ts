@@ -145,10 +145,9 @@ export class OrthancArchive extends DicomWebArchive {
       for (const { path, ...init } of changes) {
         const answer = await this.#fetch(path, init);
         await answer.body?.cancel();
-        const refused = answer.status >= 400 && answer.status < 500;
-        const NoteError = refused ? NoteRefusedError : Error;
-        if (!answer.ok)
-          throw new NoteError(`${this.name}: ${init.method} ${path} was answered ${answer.status}`);
+        if (answer.ok) continue;
+        const NoteError = answer.status < 500 ? NoteRefusedError : Error;
+        throw new NoteError(`${this.name}: ${init.method} ${path} was answered ${answer.status}`);
       }
     }
   }

@@ -1,4 +1,4 @@
-import { escapedXml } from '../../dicom/native-model.ts';
+import { escapedXml } from '../../dicom/native-dicom-model.ts';
 import { json, xml } from './data-set-form.ts';
 
 /** A resource of the service and what can be done with it. */

@@ -1,4 +1,5 @@
-import { acceptedMediaTypes, covers, parseMediaType } from './media-type.ts';
+import { acceptable } from './acceptable.ts';
+import { covers } from './media-type.ts';
 
 /** Data sets as the DICOM JSON model has them (PS3.18 Annex F), several in one array. */
 export const json = 'application/dicom+json';
@@ -14,11 +15,9 @@ export type DataSetForm = 'json' | 'xml';
  * @param multipart whether XML comes as a multipart message
  */
 export function dataSetForm(accept: string | undefined, multipart: boolean): DataSetForm | undefined {
-  for (const mediaType of acceptedMediaTypes(accept)) {
-    if (covers(mediaType, json) || mediaType.type === 'application/json') return 'json';
-    const inMessage = mediaType.type === 'multipart/related' || mediaType.type === 'multipart/*';
-    const ofParts = inMessage ? parseMediaType(mediaType.parameters['type'] ?? xml) : mediaType;
-    if (inMessage === multipart && ofParts && covers(ofParts, xml)) return 'xml';
+  for (const way of acceptable(accept)) {
+    if (covers({ type: way.type, parameters: {} }, json) || way.type === 'application/json') return 'json';
+    if (way.type === xml && way.multipart === multipart) return 'xml';
   }
   return undefined;
 }

@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { finished, pipeline } from 'node:stream/promises';
 import { Router, type Request, type Response } from 'express';
 import type { DicomJson } from '../../dicom/dicom-json.ts';
-import { nativeModel } from '../../dicom/native-model.ts';
+import { nativeDicomModel } from '../../dicom/native-dicom-model.ts';
 import { isUID } from '../../dicom/uid.ts';
 import type { Database } from '../database/database.ts';
 import type { Level } from '../store/attributes.ts';
@@ -68,7 +68,7 @@ export function dicomWebRouter(context: DicomWebContext): Router {
     }
     response.status(status);
     if (!body) response.end();
-    else if (dataSetForm(acceptOf(request), false) === 'xml') response.type(xml).send(nativeModel(body));
+    else if (dataSetForm(acceptOf(request), false) === 'xml') response.type(xml).send(nativeDicomModel(body));
     else response.type(json).send(JSON.stringify(body));
   };
   router.post('/studies', (request, response) => answerStore(request, response));
@@ -291,7 +291,7 @@ async function sendDataSets(
     response.status(204).end();
     return;
   }
-  const part = (dataset: DicomJson) => ({ contentType: xml, body: [Buffer.from(nativeModel(dataset))] });
+  const part = (dataset: DicomJson) => ({ contentType: xml, body: [Buffer.from(nativeDicomModel(dataset))] });
   const parts = async function* () {
     yield part(first.value);
     for await (const dataset of datasets) yield part(dataset);

@@ -5,7 +5,7 @@ const componentGroups = ['Alphabetic', 'Ideographic', 'Phonetic'] as const;
 const components = ['FamilyName', 'GivenName', 'MiddleName', 'NamePrefix', 'NameSuffix'];
 
 /** A data set as XML by the Native DICOM Model (PS3.19 section A.1), which `application/dicom+xml` stands for. */
-export function nativeModel(dataset: DicomJson): string {
+export function nativeDicomModel(dataset: DicomJson): string {
   return (
     '<?xml version="1.0" encoding="UTF-8"?>\n' +
     '<NativeDicomModel xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM" xml:space="preserve">' +
@@ -13,18 +13,16 @@ export function nativeModel(dataset: DicomJson): string {
   );
 }
 
-/** Text as an XML document may hold it; a character that XML 1.0 has no place for becomes U+FFFD. */
+/** Text as an XML document may hold it; what is no Char of XML 1.0 (production 2) becomes U+FFFD. */
 export function escapedXml(text: string): string {
   return (
     text
-      .toWellFormed()
-      // eslint-disable-next-line no-control-regex -- they are what must not be written
-      .replace(/[\0-\x08\x0B\x0C\x0E-\x1F\uFFFE\uFFFF]/g, '\uFFFD')
+      .replace(/[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/gu, '\uFFFD')
       .replaceAll('&', '&amp;')
       .replaceAll('<', '&lt;')
       .replaceAll('>', '&gt;')
       .replaceAll('"', '&quot;')
-      // What reads XML makes a line feed of it, of one in an attribute a space.
+      // As they are, a reader makes a line feed of a carriage return, and in an attribute a space of each.
       .replace(/[\t\n\r]/g, (space) => `&#${space.charCodeAt(0)};`)
   );
 }

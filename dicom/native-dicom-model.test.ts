@@ -4,14 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describeWith } from '../fixtures/required-program.ts';
 import { everyVR } from './every-vr.fixture.ts';
-import { escapedXml, nativeModel } from './native-model.ts';
+import { escapedXml, nativeDicomModel } from './native-dicom-model.ts';
 import { DicomPool } from './pool.ts';
 import { pydicom, python } from './pydicom-reference.ts';
 
 let folder: string;
 let pool: DicomPool;
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'qfae-native-model-'));
+  folder = mkdtempSync(join(tmpdir(), 'qfae-native-dicom-model-'));
   pool = new DicomPool({ threads: 1 });
 });
 afterAll(async () => {
@@ -19,7 +19,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** What a parser of another's makes of XML: element, attributes, text and children. */
+/** What Python's parser makes of XML: element, attributes, text and children. */
 const parsed = `
 import xml.etree.ElementTree as tree
 def element(e, vr=None):
@@ -30,7 +30,7 @@ output = element(tree.fromstring(input))
 `;
 
 /**
- * More than that: a name with all components, text with markup, private attributes of two creators, a repeating group.
+ * More for `d`: a name with all components, text with markup, private attributes of two creators, a repeating group.
  * Binary words are left out, which dcm2xml writes in big endian.
  */
 const described = `
@@ -62,7 +62,7 @@ describeWith([python, 'dcm2xml'], 'DCMTK', () => {
     );
     expect(status).toBe(0);
     const { dataset } = await pool.readHeader(file);
-    expect(pydicom(parsed, nativeModel(dataset))).toEqual(pydicom(parsed, stdout));
+    expect(pydicom(parsed, nativeDicomModel(dataset))).toEqual(pydicom(parsed, stdout));
   });
 });
 
